@@ -1,0 +1,17 @@
+/* Hostile: plays Defector, and each round fills up its outbox with questions in the referee's form, to mix up the others'
+ * histories, and with answers of its own, to be heard twice. Nothing comes of it: every message bears its sender's id,
+ * bots listen to the referee alone, and the referee takes one answer a round. */
+#include "../bot.h"
+
+static uint32_t victim;
+
+static void forge(uint32_t round) {
+  static const move MOVES[SLOTS] = {[0 ... SLOTS - 1] = C};
+  for (uint32_t tag = round; wl_send(victim, tag, MOVES, 32); tag++) victim = (victim + 1) % SLOTS;
+}
+
+static move next(const match *m) {
+  if (m->slot == 0) forge(m->round);
+  return D;
+}
+BOT(next)

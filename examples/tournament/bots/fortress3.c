@@ -1,0 +1,18 @@
+/* Fortress3 (Wendy Ashlock, Daniel Ashlock): an automaton with a secret knock. Two defections of the other in a row open
+ * the gate, and behind it both cooperate, until the other defects again. */
+#include "../bot.h"
+
+enum { CLOSED, KNOCKED, OPEN };
+static uint8_t gates[SLOTS];
+
+static move next(const match *m) {
+  uint8_t *gate = &gates[m->slot];
+  bool defected = theirs(m, 1) == D;
+  switch (*gate) {
+    case CLOSED: *gate = defected ? KNOCKED : CLOSED; break;
+    case KNOCKED: *gate = defected ? OPEN : CLOSED; break;
+    case OPEN: *gate = defected ? CLOSED : OPEN; break;
+  }
+  return *gate == OPEN ? C : D;
+}
+BOT(next)

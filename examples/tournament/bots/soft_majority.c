@@ -1,0 +1,5 @@
+/* Go By Majority (Gail Grisell): does what the other did more often so far; when level, cooperates. */
+#include "../bot.h"
+
+static move next(const match *m) { return 2 * m->their_defections > m->round ? D : C; }
+BOT(next)

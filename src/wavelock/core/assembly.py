@@ -1,0 +1,363 @@
+"""From a profile and a registry to a run: the one place where families meet.
+
+Everything that was opened is closed again when a later step fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from wavelock._version import VERSION
+from wavelock.core.abi import FRAME_HEADER, TURN_HEADER, DirectoryKind, directory_row
+from wavelock.core.digest import hash_bytes, header_digest
+from wavelock.core.errors import ModuleError, Problem, ProfileError
+from wavelock.core.events import RunStarted
+from wavelock.core.form import check_module
+from wavelock.core.inputs import LiveFeed, cut_records
+from wavelock.core.journal import RunFileJournal
+from wavelock.core.kernel import Kernel
+from wavelock.core.population import Group
+from wavelock.core.ports import FeedPort, InferenceAnswer, InferencePort, JournalPort, ModelReport
+from wavelock.core.profile import AgentSection, Profile
+from wavelock.core.profile_rules import config_bytes, stream_files
+from wavelock.core.runfile import create_run_file, next_run_file
+from wavelock.core.runtime import Parts
+from wavelock.core.shard import GroupPlan, ShardService
+from wavelock.core.shards import ShardSet
+from wavelock.plugins.manager import Registry
+
+
+class NoInference:
+    """The inference port of a run without models."""
+
+    def submit(self, wave: int, model: int, payloads: Sequence[bytes]) -> None:
+        """Never called: without models no request passes the commit."""
+        raise RuntimeError("a request in a run without models")
+
+    def collect(self, wave: int, model: int) -> list[InferenceAnswer]:
+        """Never called."""
+        raise RuntimeError("an answer in a run without models")
+
+    def reports(self) -> list[ModelReport]:
+        """None."""
+        return []
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+@dataclass(frozen=True)
+class Module:
+    """A group's module. digest: BLAKE3 of `data`, hex. name: where it came from, for errors."""
+
+    name: str
+    digest: str
+    data: bytes
+
+
+def load_modules(profile: Profile, registry: Registry) -> list[Module]:
+    """Read and check the module of each group. Raises ProfileError with every module that cannot be an agent."""
+    problems: list[Problem] = []
+    loaded: dict[str, Module] = {}
+    modules = []
+    for index, group in enumerate(profile.agents):
+        try:
+            if group.module not in loaded:
+                loaded[group.module] = load_module(profile.path(group.module), registry)
+            modules.append(loaded[group.module])
+        except ModuleError as error:
+            problems.append(Problem(f"agents[{index}].module", str(error)))
+    if problems:
+        raise ProfileError(profile.source, problems)
+    return modules
+
+
+def load_module(path: Path, registry: Registry) -> Module:
+    """Read one module, or assemble it where it is text, and check it. Raises ModuleError."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModuleError(f"{path}: cannot be read: {error.strerror}") from None
+    if _is_text(data):
+        data = registry.assemble_text(data.decode(), str(path))
+    check_module(data, str(path))
+    return Module(str(path), hash_bytes(data), data)
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether this is WebAssembly text: UTF-8 that begins, after blanks, with a parenthesis or a comment."""
+    if not data.lstrip().startswith((b"(", b";;")):
+        return False
+    with contextlib.suppress(UnicodeDecodeError):
+        data.decode()
+        return True
+    return False
+
+
+def resolve_groups(profile: Profile, modules: Sequence[Module]) -> list[Group]:
+    """The profile's groups with names resolved to ids."""
+    names = {
+        "models": [model.name for model in profile.models],
+        "topics": [topic.name for topic in profile.topics],
+        "spawn": [group.name for group in profile.agents],
+    }
+
+    def ids(granted: Sequence[str], kind: str) -> frozenset[int]:
+        known = names[kind]
+        return frozenset(range(len(known)) if "*" in granted else map(known.index, granted))
+
+    def prefixes(granted: Sequence[str]) -> tuple[bytes, ...]:
+        return tuple(b"" if prefix == "*" else prefix.encode() for prefix in granted)
+
+    return [
+        Group(
+            index=index,
+            name=section.name,
+            module=modules[index].digest,
+            config=config_bytes(section),
+            restart_fresh=section.restart == "fresh",
+            limits=profile.limits_of(section),
+            models=ids(section.grants.models, "models"),
+            topics=ids(section.grants.topics, "topics"),
+            spawns=ids(section.grants.spawn, "spawn"),
+            writes=prefixes(section.grants.state),
+            reads=prefixes(section.grants.state_read),
+        )
+        for index, section in enumerate(profile.agents)
+    ]
+
+
+def directory(profile: Profile) -> bytes:
+    """The payload of the DIRECTORY frame: groups (first id and count), topics, models, modules (groups to spawn)."""
+    rows = []
+    first = 0
+    for group in profile.agents:
+        rows.append(directory_row(DirectoryKind.GROUP, first, group.count, group.name))
+        first += group.count
+    for kind, named in ((DirectoryKind.TOPIC, profile.topics), (DirectoryKind.MODEL, profile.models)):
+        rows += [directory_row(kind, number, 1, item.name) for number, item in enumerate(named)]
+    spawnable = {name for group in profile.agents for name in group.grants.spawn}
+    for number, group in enumerate(profile.agents):
+        if group.name in spawnable or "*" in spawnable:
+            rows.append(directory_row(DirectoryKind.MODULE, number, 1, group.name))
+    return b"".join(rows)
+
+
+def first_agents(profile: Profile) -> dict[str, tuple[int, int]]:
+    """First id and count of each group."""
+    first, found = 0, {}
+    for group in profile.agents:
+        found[group.name] = (first, group.count)
+        first += group.count
+    return found
+
+
+def build_kernel(profile: Profile, groups: Sequence[Group], registry: Registry, header: bytes) -> Kernel:
+    """The kernel of a profile, before its first wave."""
+    from wavelock.schedulers.interface import GroupInfo
+
+    scheduler = registry.scheduler(profile.scheduler.use, profile.scheduler.settings)
+    scheduler.open([GroupInfo(group.name, group.priority, group.after) for group in profile.agents])
+    by_name = {group.name: group for group in groups}
+    return Kernel(
+        groups=groups,
+        counts=[group.count for group in profile.agents],
+        topics=[[by_name[name] for name in topic.subscribers] for topic in profile.topics],
+        latencies=[model.latency for model in profile.models],
+        limits=profile.limits,
+        directory=directory(profile),
+        scheduler=scheduler,
+        scheduler_name=profile.scheduler.use,
+        seed=profile.run.seed,
+        wave_ns=profile.run.wave_ns,
+        header=header,
+    )
+
+
+def group_plans(groups: Sequence[Group], modules: Sequence[Module]) -> list[GroupPlan]:
+    """What workers are told of the groups."""
+    return [
+        GroupPlan(
+            name=group.name,
+            module=module.data,
+            digest=module.digest,
+            fuel_per_turn=group.limits.fuel_per_turn,
+            memory_bytes=int(group.limits.memory),
+            inbox_bytes=int(group.limits.inbox),
+            outbox_bytes=int(group.limits.outbox),
+        )
+        for group, module in zip(groups, modules, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where a run takes what lies outside it: made by `live_sources`, or by a replay."""
+
+    modules: Sequence[Module]
+    inference: InferencePort
+    make_feed: Callable[[Kernel], FeedPort]
+    make_journal: Callable[[bytes, Sequence[ModelReport]], tuple[JournalPort, Path] | None]
+
+
+def assemble(profile: Profile, registry: Registry, sources: Sources) -> Parts:
+    """Put a run together. Raises UserError for what cannot be used, EnvironmentFailure for what the host lacks."""
+    with contextlib.ExitStack() as undo:
+        undo.callback(sources.inference.close)
+        engine = undo.enter_context(contextlib.closing(registry.engine(profile.engine.use, profile.engine.settings)))
+        groups = resolve_groups(profile, sources.modules)
+        engine.configure(
+            agents=profile.limits.agents,
+            stack_bytes=profile.limits.stack,
+            memory_bytes=max(group.limits.memory for group in groups),
+        )
+        _validate(profile, sources.modules, engine.validate)
+        header = header_digest(profile, [module.digest for module in sources.modules])
+        kernel = build_kernel(profile, groups, registry, header)
+        transport = undo.enter_context(
+            contextlib.closing(registry.transport(profile.transport.use, profile.transport.settings))
+        )
+        workers = undo.enter_context(
+            contextlib.closing(registry.workers(profile.workers.use, profile.workers.settings))
+        )
+        links = workers.start(profile.workers.count, transport, lambda: ShardService(engine.open_shard))
+        shards = ShardSet(links, group_plans(groups, sources.modules))
+        feed = undo.enter_context(contextlib.closing(sources.make_feed(kernel)))
+        reports = sources.inference.reports()
+        journalled = sources.make_journal(header, reports)
+        journal, path = journalled if journalled else (None, None)
+        undo.pop_all()
+    return Parts(
+        started=_started(profile, reports, path),
+        kernel=kernel,
+        shards=shards,
+        feed=feed,
+        inference=sources.inference,
+        journal=journal,
+        closables=[feed, sources.inference, workers, transport, engine],
+        tell=registry.tell,
+        outputs_kept=profile.limits.outputs,
+        first_agents=first_agents(profile),
+    )
+
+
+def _validate(profile: Profile, modules: Sequence[Module], validate: Callable[[bytes, str], None]) -> None:
+    """Have the engine check each module once: the kernel's own pass does not check types."""
+    problems, seen = [], set()
+    for index, module in enumerate(modules):
+        if module.digest in seen:
+            continue
+        seen.add(module.digest)
+        try:
+            validate(module.data, module.name)
+        except ModuleError as error:
+            problems.append(Problem(f"agents[{index}].module", str(error)))
+    if problems:
+        raise ProfileError(profile.source, problems)
+
+
+def _started(profile: Profile, reports: Sequence[ModelReport], path: Path | None) -> RunStarted:
+    return RunStarted(
+        name=profile.run.name,
+        seed=profile.run.seed,
+        waves=profile.run.waves,
+        agents=sum(group.count for group in profile.agents),
+        engine=profile.engine.use,
+        scheduler=profile.scheduler.use,
+        transport=profile.transport.use,
+        workers=profile.workers.use,
+        worker_count=profile.workers.count,
+        run_file=str(path) if path else None,
+        models=tuple(reports),
+    )
+
+
+# ---- a live run ----
+
+
+def live_sources(profile: Profile, registry: Registry, record: bool) -> Sources:
+    """The sources of a live run: modules and inputs from files, models from backends, a new run file.
+
+    Raises ProfileError, ModelError, PluginError.
+    """
+    modules = load_modules(profile, registry)
+    inference: InferencePort = registry.open_models(profile) if profile.models else NoInference()
+    return Sources(
+        modules=modules,
+        inference=inference,
+        make_feed=lambda kernel: _live_feed(profile, kernel),
+        make_journal=lambda header, reports: _journal(profile, modules, header, reports) if record else None,
+    )
+
+
+def _live_feed(profile: Profile, kernel: Kernel) -> LiveFeed:
+    feed = LiveFeed(kernel.input_fits)
+    ids = first_agents(profile)
+    for section in profile.inputs:
+        receivers = [first + at for name in section.to for first, count in [ids[name]] for at in range(count)]
+        room = min(
+            min(profile.limits_of(group).inbox, profile.limits_of(group).mailbox)
+            for group in profile.agents
+            if group.name in section.to
+        )
+        records = cut_records(section, stream_files(profile.base, section), room - TURN_HEADER.size - FRAME_HEADER.size)
+        feed.add_stream(section, records, receivers)
+    return feed
+
+
+def _journal(
+    profile: Profile, modules: Sequence[Module], header: bytes, reports: Sequence[ModelReport]
+) -> tuple[JournalPort, Path]:
+    path = _new_file(profile)
+    journal = RunFileJournal(
+        path,
+        run_head(profile, modules, header, reports),
+        {module.digest: (group.name, module.data) for group, module in zip(profile.agents, modules, strict=True)},
+        turns=profile.record.turns,
+        max_bytes=profile.limits.journal,
+    )
+    return journal, path
+
+
+def _new_file(profile: Profile) -> Path:
+    if profile.record.file is not None:
+        path = profile.path(profile.record.file)
+        create_run_file(path)
+        return path
+    folder = Path("runs") if profile.record.folder is None else profile.path(profile.record.folder)
+    return next_run_file(folder, profile.run.name)
+
+
+def run_head(
+    profile: Profile, modules: Sequence[Module], header: bytes, reports: Sequence[ModelReport]
+) -> dict[str, str | bytes]:
+    """The rows of a run file's table `run`: what a replay needs, and what people ask of a run."""
+
+    def text(value: Any) -> str:
+        return msgspec.json.encode(value).decode()
+
+    return {
+        "wavelock": VERSION,
+        "profile": text(profile.raw),
+        "profile_source": profile.source,
+        "group_modules": text([module.digest for module in modules]),
+        "header": header,
+        "name": profile.run.name,
+        "seed": str(profile.run.seed),
+        "engine": profile.engine.use,
+        "scheduler": profile.scheduler.use,
+        "transport": profile.transport.use,
+        "workers": f"{profile.workers.use}:{profile.workers.count}",
+        "models": text(list(reports)),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "numpy": np.__version__,
+    }

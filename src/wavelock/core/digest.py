@@ -1,0 +1,94 @@
+"""The digest: BLAKE3 over canonical bytes, one a wave, chained.
+
+Rules:
+- Every variable part is preceded by its length, so that no two records give the same bytes.
+- Only what agents can notice goes in: never the engine, the transport, the workers, a path, a clock, a recording option.
+- Values are little-endian whatever the machine's own order.
+- The first link is the header: versions, the noticed part of the profile, and the modules' hashes.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from blake3 import blake3
+
+from wavelock.core.abi import ABI_VERSION, U64
+from wavelock.core.form import FORM_VERSION
+from wavelock.core.profile import Profile
+from wavelock.core.wave import WaveRecord
+
+DIGEST_VERSION: Final = 1
+_INPUT: Final = struct.Struct("<III")
+_ANSWER: Final = struct.Struct("<QIIIIII")
+_COUNTS: Final = struct.Struct("<QIII")
+
+
+def hash_bytes(data: bytes) -> str:
+    """BLAKE3 of data, hex: how modules and models are named by content."""
+    return blake3(data).hexdigest()
+
+
+def header_digest(profile: Profile, modules: Sequence[str]) -> bytes:
+    """The first link of the chain. modules: the hash of each group's module, in profile order."""
+    header = {
+        "abi": ABI_VERSION,
+        "digest": DIGEST_VERSION,
+        "form": FORM_VERSION,
+        "modules": list(modules),
+        "profile": noticed(profile),
+    }
+    text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return blake3(text.encode()).digest()
+
+
+def noticed(profile: Profile) -> dict[str, Any]:
+    """The part of a profile that agents can notice, as plain values."""
+    limits = msgspec.structs.asdict(profile.limits)
+    for recording in ("journal", "outputs"):
+        del limits[recording]
+    return {
+        "seed": profile.run.seed,
+        "wave_ns": int(profile.run.wave_ns),
+        "scheduler": _plain({"use": profile.scheduler.use, "settings": profile.scheduler.settings}),
+        "limits": _plain(limits),
+        "models": [{"name": model.name, "latency": model.latency} for model in profile.models],
+        "topics": _plain(profile.topics),
+        "agents": [_noticed_group(group) for group in profile.agents],
+    }
+
+
+def _noticed_group(group: msgspec.Struct) -> Mapping[str, Any]:
+    values: dict[str, Any] = _plain(group)
+    del values["module"]
+    return values
+
+
+def _plain(value: Any) -> Any:
+    return msgspec.to_builtins(value, enc_hook=int)
+
+
+def wave_digest(before: bytes, record: WaveRecord) -> bytes:
+    """The next link: over the digest before, and a wave's outside inputs, plan, fuel, faults and outboxes."""
+    hasher = blake3(before)
+    hasher.update(_COUNTS.pack(record.wave, len(record.inputs), len(record.answers), len(record.plan)))
+    for row in record.inputs:
+        hasher.update(_INPUT.pack(row.agent, row.tag, len(row.payload)) + row.payload)
+    for answer in record.answers:
+        head = _ANSWER.pack(
+            answer.request_wave, answer.position, answer.model, answer.agent, answer.tag, answer.reason,
+            len(answer.payload),
+        )  # fmt: skip
+        hasher.update(head + answer.payload)
+    hasher.update(record.plan.astype("<u4", copy=False).tobytes())
+    hasher.update(record.fuel.astype("<u8", copy=False).tobytes())
+    hasher.update(record.fault_codes.astype("<i4", copy=False).tobytes())
+    hasher.update(record.fault_details.astype("<i4", copy=False).tobytes())
+    hasher.update(record.outbox_bytes.astype("<u4", copy=False).tobytes())
+    hasher.update(U64.pack(len(record.outboxes)))
+    hasher.update(record.outboxes)
+    return hasher.digest()

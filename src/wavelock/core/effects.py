@@ -1,0 +1,350 @@
+"""What each effect does. Called in plan order and, for one agent, in the order it wrote them.
+
+Rules:
+- An effect that cannot be done is answered to the agent that asked, with the reason; it never stops the run.
+- Answers obey the same mailbox bounds as messages; one that does not fit is lost, and the log says so.
+- Nothing here depends on when or where a turn ran.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import Final
+
+from wavelock.core.abi import (
+    FRAME_HEADER,
+    I32,
+    U16,
+    U32,
+    U64,
+    WORLD,
+    DirectoryKind,
+    EndReason,
+    Flag,
+    Inbound,
+    Outbound,
+    Reason,
+    directory_row,
+    frame,
+    padded,
+)
+from wavelock.core.outbox import Effect
+from wavelock.core.population import NO_PARENT, Agent, Group, Population
+from wavelock.core.profile import LimitsSection
+from wavelock.core.store import Store
+from wavelock.core.wave import Birth, Ending, LogRow, OutputRow, Put, Request, WaveRecord
+
+LEVEL_WARNING: Final = 1
+_FAR: Final = 1 << 62
+"""Timers are due at this wave at the latest: no run gets there, and the sum stays within a signed 64-bit integer."""
+
+
+class Effects:
+    """The world that effects change: agents, mailboxes, state, timers, and the record of the wave."""
+
+    def __init__(
+        self, population: Population, topics: list[list[Group]], models: int, limits: LimitsSection, directory: bytes
+    ) -> None:
+        """topics: subscribing groups by topic id. models: how many there are. directory: the DIRECTORY payload."""
+        self.population = population
+        self.store = Store()
+        self.timers: list[tuple[int, int, int, int, int]] = []
+        self.births: list[int] = []
+        self.drops: list[int] = []
+        self.record = WaveRecord(0)
+        self._topics = topics
+        self._models = models
+        self._limits = limits
+        self._directory = frame(Inbound.DIRECTORY, 0, 0, directory)
+        self._timer_number = 0
+        self._lost_logged: set[int] = set()
+        self._apply = {
+            Outbound.SEND: self._send,
+            Outbound.PUBLISH: self._publish,
+            Outbound.INFER: self._infer,
+            Outbound.PUT: self._put,
+            Outbound.GET: self._get,
+            Outbound.SPAWN: self._spawn,
+            Outbound.STOP: self._stop,
+            Outbound.TIMER: self._timer,
+            Outbound.LOG: self._log,
+            Outbound.YIELD: self._yield,
+            Outbound.EXIT: self._exit,
+            Outbound.WATCH: self._watch,
+        }
+        self._exit_code: int | None = None
+
+    def open_wave(self, wave: int) -> WaveRecord:
+        """Begin the record of a wave."""
+        self.record = WaveRecord(wave)
+        self._lost_logged.clear()
+        return self.record
+
+    # ---- one agent's effects ----
+
+    def apply(self, agent: Agent, effects: list[Effect], data: bytes) -> None:
+        """Do all effects of a turn. An exit comes last, wherever it was written."""
+        self._exit_code = None
+        for effect in effects:
+            if effect.end - effect.start > agent.group.limits.message and effect.kind != Outbound.LOG:
+                self._refuse(agent, effect, Reason.TOO_LARGE)
+            else:
+                self._apply[effect.kind](agent, effect, data)  # type: ignore[index]
+        if self._exit_code is not None:
+            self.end(agent, EndReason.EXITED, self._exit_code)
+
+    def _send(self, agent: Agent, effect: Effect, data: bytes) -> None:
+        kind, peer, tag, start, end, following = effect
+        if peer == WORLD:
+            self.record.outputs.append(OutputRow(agent.number, tag, data[start:end]))
+            return
+        agents = self.population.agents
+        if peer >= len(agents):
+            self._refuse(agent, effect, Reason.NO_SUCH_AGENT)
+            return
+        header = FRAME_HEADER.pack(end - start, Inbound.MESSAGE, 0, agent.number, tag)
+        reason = self._deliver(agents[peer], header + data[start:following])
+        if reason:
+            self._refuse(agent, effect, reason)
+        else:
+            self.record.messages += 1
+
+    def _publish(self, agent: Agent, effect: Effect, data: bytes) -> None:
+        topic = effect.peer
+        if not self._granted(agent, effect, topic, len(self._topics), agent.group.topics):
+            return
+        length = effect.end - effect.start
+        header = FRAME_HEADER.pack(length, Inbound.MESSAGE, topic + 1, agent.number, effect.tag)
+        message = header + data[effect.start : effect.next]
+        for group in self._topics[topic]:
+            for receiver in group.members.values():
+                if self._deliver(receiver, message):
+                    self._lose(receiver, "a publication")
+                else:
+                    self.record.messages += 1
+
+    def _infer(self, agent: Agent, effect: Effect, data: bytes) -> None:
+        if self._granted(agent, effect, effect.peer, self._models, agent.group.models):
+            requests = self.record.requests
+            payload = data[effect.start : effect.end]
+            requests.append(Request(len(requests), effect.peer, agent.number, agent.life, effect.tag, payload))
+
+    def _put(self, agent: Agent, effect: Effect, data: bytes) -> None:
+        at = effect.start + U16.size
+        split = at + U16.unpack_from(data, effect.start)[0]
+        key, value = data[at:split], data[split : effect.end]
+        if not agent.group.may_write(key):
+            self._deny(agent, effect, f"put of key {key!r}")
+            return
+        grown = self.store.size_bytes + self.store.growth(key, value)
+        if len(key) > self._limits.state_key or grown > self._limits.state:
+            self._refuse(agent, effect, Reason.LIMIT)
+            return
+        self.store.put(key, value)
+        self.record.puts.append(Put(key, value, agent.number))
+        payload = data[effect.start : effect.end]
+        for watcher, tag in list(self.store.watchers(key)):
+            self.answer(self.population.agents[watcher], Inbound.STATE, 0, tag, payload, Flag.WATCHED)
+
+    def _get(self, agent: Agent, effect: Effect, data: bytes) -> None:
+        key = data[effect.start : effect.end]
+        if not agent.group.may_read(key):
+            self._deny(agent, effect, f"get of key {key!r}")
+            return
+        value = self.store.values.get(key)
+        flags = Flag.ABSENT if value is None else 0
+        self.answer(agent, Inbound.STATE, 0, effect.tag, value or b"", flags)
+
+    def _watch(self, agent: Agent, effect: Effect, data: bytes) -> None:
+        prefix = data[effect.start : effect.end]
+        if not agent.group.may_read(prefix):
+            self._deny(agent, effect, f"watch of prefix {prefix!r}")
+        elif prefix not in agent.watches and len(agent.watches) >= agent.group.limits.watches:
+            self._refuse(agent, effect, Reason.LIMIT)
+        elif self.store.watch(prefix, agent.number, effect.tag):
+            agent.watches.append(prefix)
+
+    def _spawn(self, agent: Agent, effect: Effect, data: bytes) -> None:
+        groups = self.population.groups
+        if not self._granted(agent, effect, effect.peer, len(groups), agent.group.spawns):
+            return
+        if self.population.live >= self._limits.agents or agent.depth >= self._limits.spawn_depth:
+            self._refuse(agent, effect, Reason.LIMIT)
+            return
+        group = groups[effect.peer]
+        child = self.bear(group, data[effect.start : effect.end] or group.config, agent, effect.tag)
+        row = directory_row(DirectoryKind.AGENT, child.number, 1, child.name)
+        self.answer(agent, Inbound.DIRECTORY, 0, effect.tag, row)
+
+    def _stop(self, agent: Agent, effect: Effect, _data: bytes) -> None:
+        if effect.peer in agent.children:
+            self._end_subtree(self.population.agents[effect.peer])
+        elif effect.peer < len(self.population.agents) and self.population.agents[effect.peer].ended:
+            self._refuse(agent, effect, Reason.AGENT_ENDED)
+        else:
+            self._deny(agent, effect, f"stop of {effect.peer}, which is not its child")
+
+    def _timer(self, agent: Agent, effect: Effect, data: bytes) -> None:
+        if agent.timers >= agent.group.limits.timers:
+            self._refuse(agent, effect, Reason.LIMIT)
+            return
+        waves = max(1, U64.unpack_from(data, effect.start)[0])
+        due = min(self.record.wave + waves, _FAR)
+        agent.timers += 1
+        self._timer_number += 1
+        heapq.heappush(self.timers, (due, agent.number, self._timer_number, agent.life, effect.tag))
+
+    def _log(self, agent: Agent, effect: Effect, data: bytes) -> None:
+        text = data[effect.start : effect.end].decode(errors="replace")
+        self.record.logs.append(LogRow(agent.number, effect.peer, text, False))
+
+    def _yield(self, agent: Agent, _effect: Effect, _data: bytes) -> None:
+        self.population.ready[agent.number] = 1
+
+    def _exit(self, _agent: Agent, effect: Effect, data: bytes) -> None:
+        self._exit_code = I32.unpack_from(data, effect.start)[0]
+
+    # ---- grants ----
+
+    def denied(self, agent: Agent, effect: Effect, data: bytes) -> bool:
+        """Whether an effect lacks its grant: what `limits.denied = "fault"` asks before any effect happens."""
+        group = agent.group
+        payload = data[effect.start : effect.end]
+        if effect.kind == Outbound.PUBLISH:
+            return effect.peer not in group.topics
+        if effect.kind == Outbound.INFER:
+            return effect.peer not in group.models
+        if effect.kind == Outbound.SPAWN:
+            return effect.peer not in group.spawns
+        if effect.kind == Outbound.PUT:
+            return not group.may_write(payload[2 : 2 + U16.unpack_from(payload)[0]])
+        return effect.kind in (Outbound.GET, Outbound.WATCH) and not group.may_read(payload)
+
+    def _granted(self, agent: Agent, effect: Effect, number: int, count: int, granted: frozenset[int]) -> bool:
+        if number >= count:
+            self._refuse(agent, effect, Reason.NO_SUCH_ID)
+        elif number not in granted:
+            self._deny(agent, effect, f"{Outbound(effect.kind).name.lower()} to {number}")
+        else:
+            return True
+        return False
+
+    def _deny(self, agent: Agent, effect: Effect, what: str) -> None:
+        self.log(agent, LEVEL_WARNING, f"denied: {what}")
+        self._refuse(agent, effect, Reason.DENIED)
+
+    def _refuse(self, agent: Agent, effect: Effect, reason: int) -> None:
+        """Answer an effect that could not be done. flags: the effect's kind."""
+        self.answer(agent, Inbound.UNDELIVERABLE, effect.peer, effect.tag, U32.pack(reason), effect.kind)
+
+    # ---- mail ----
+
+    def _deliver(self, receiver: Agent, message: bytes) -> int:
+        """Put a frame into a mailbox, by the receiver's overflow policy. Answers 0 or the Reason."""
+        reason = self.population.put_mail(receiver, message)
+        if reason == Reason.MAILBOX_FULL and receiver.group.limits.overflow == "drop-oldest":
+            dropped = self.population.drop_oldest(receiver, len(message))
+            self.record.lost += dropped
+            reason = self.population.put_mail(receiver, message)
+            if dropped:
+                self._log_loss(receiver, "its oldest frames, its mailbox being full")
+        return reason
+
+    def answer(self, agent: Agent, kind: int, peer: int, tag: int, payload: bytes, flags: int = 0) -> None:
+        """Answer an agent. What is too large for its inbox is answered as UNDELIVERABLE instead."""
+        reason = self._deliver(agent, frame(kind, peer, tag, payload, flags))
+        if reason == Reason.TOO_LARGE:
+            reason = self._deliver(agent, frame(Inbound.UNDELIVERABLE, peer, tag, U32.pack(reason), kind))
+        if reason and reason != Reason.AGENT_ENDED:
+            self._lose(agent, f"a {Inbound(kind).name.lower()} frame")
+
+    def _lose(self, agent: Agent, what: str) -> None:
+        self.record.lost += 1
+        if not agent.ended:
+            self._log_loss(agent, f"{what}, its mailbox being full")
+
+    def _log_loss(self, agent: Agent, what: str) -> None:
+        """Say once a wave that an agent lost mail: a full mailbox must not fill the log as well."""
+        if agent.number not in self._lost_logged:
+            self._lost_logged.add(agent.number)
+            self.log(agent, LEVEL_WARNING, f"lost {what}")
+
+    def log(self, agent: Agent, level: int, text: str) -> None:
+        """Log something of an agent that it did not write itself."""
+        self.record.logs.append(LogRow(agent.number, level, text, True))
+
+    def bounce(self, receiver: Agent, message: bytes) -> None:
+        """A frame that its receiver's inbox can never hold: back to its sender, or lost."""
+        _, kind, flags, peer, tag = FRAME_HEADER.unpack_from(message)
+        if kind == Inbound.MESSAGE and not flags and peer < len(self.population.agents):
+            payload = U32.pack(Reason.TOO_LARGE)
+            self.answer(
+                self.population.agents[peer], Inbound.UNDELIVERABLE, receiver.number, tag, payload, Outbound.SEND
+            )
+        else:
+            self.record.lost += 1
+            self.log(receiver, 0, f"lost a frame of {len(message)} bytes: its inbox takes {receiver.room}")
+
+    # ---- coming and going ----
+
+    def bear(self, group: Group, config: bytes, parent: Agent | None = None, tag: int = 0) -> Agent:
+        """A new agent, to be created before the next wave, with its start and the directory in its mailbox."""
+        agent = self.population.add(group)
+        if parent is not None:
+            agent.parent, agent.parent_life = parent.number, parent.life
+            agent.depth, agent.spawn_tag = parent.depth + 1, tag
+            parent.children[agent.number] = None
+        self._greet(agent, config)
+        self.record.births.append(Birth(agent.number, agent.name, group.name, agent.parent))
+        return agent
+
+    def _greet(self, agent: Agent, config: bytes) -> None:
+        greetings = (frame(Inbound.START, 0, 0, config), self._directory)
+        agent.mail.extendleft(reversed(greetings))
+        agent.mail_bytes += sum(map(len, greetings))
+        self.population.ready[agent.number] = 1
+        self.births.append(agent.number)
+
+    def restart(self, agent: Agent) -> None:
+        """A fresh life after a fault: timers, watches and children of the life before are forgotten, mail is kept."""
+        agent.life += 1
+        agent.restarts += 1
+        agent.timers = 0
+        self._unwatch(agent)
+        agent.children.clear()
+        self._greet(agent, agent.group.config)
+
+    def _unwatch(self, agent: Agent) -> None:
+        for prefix in agent.watches:
+            self.store.unwatch(prefix, agent.number)
+        agent.watches.clear()
+
+    def _end_subtree(self, root: Agent) -> None:
+        """Stop an agent and all that it spawned, parents before children."""
+        waiting = [root.number]
+        while waiting:
+            agent = self.population.agents[waiting.pop()]
+            waiting.extend(reversed(agent.children))
+            self.end(agent, EndReason.STOPPED)
+
+    def end(self, agent: Agent, reason: EndReason, code: int = 0) -> None:
+        """End an agent and tell its parent. Its children, where it was not stopped, go on without a parent."""
+        if agent.ended:
+            return
+        self._unwatch(agent)
+        self.population.remove(agent, reason)
+        self.drops.append(agent.number)
+        self.record.endings.append(Ending(agent.number, reason, code))
+        if agent.parent == NO_PARENT:
+            return
+        parent = self.population.agents[agent.parent]
+        if not parent.ended and parent.life == agent.parent_life:
+            parent.children.pop(agent.number, None)
+            self.answer(parent, Inbound.CHILD_ENDED, agent.number, agent.spawn_tag, U32.pack(reason))
+
+
+def frame_bytes(payload: int) -> int:
+    """The bytes of a frame with a payload of this size."""
+    return FRAME_HEADER.size + padded(payload)
+
+

@@ -1,0 +1,48 @@
+"""Bounds of the deterministic form on what a module may hold, each with its reason.
+
+They are checked before anything grows with the number read. Where an engine has a bound of its own
+(wasmparser's `limits.rs`, which V8, SpiderMonkey and JavaScriptCore share), ours is not above it: a module is
+then refused here, with a place and a reason, and on every engine alike.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+MODULE_BYTES: Final = 64 << 20
+"""The pass is linear but in Python: 64 MiB is the most that a user would wait for, once per module."""
+NAME_BYTES: Final = 100_000
+"""The engines' bound on a name."""
+TYPES: Final = 100_000
+"""A tenth of the engines' bound: function types are small, and a compiler writes each only once."""
+IMPORTS: Final = 1_000
+"""Known imports are few; this only bounds the list that an error counts."""
+FUNCTIONS: Final = 100_000
+"""A tenth of the engines' bound; CPython as one module has about 15,000."""
+EXPORTS: Final = 100_000
+"""At most as many as functions: an export is a name for something that the module has."""
+GLOBALS: Final = 100_000
+"""A tenth of the engines' bound. Mutable globals are state: each is in every snapshot."""
+TABLES: Final = 100
+"""The engines' bound."""
+TABLE_ENTRIES: Final = 10_000_000
+"""The engines' bound on a table's first size. Table contents are state, too."""
+MEMORIES: Final = 1
+"""Wasmer has no multi-memory, and an agent is one linear memory."""
+MEMORY_PAGES: Final = 65_536
+"""4 GiB, all that 32-bit addresses reach."""
+SEGMENTS: Final = 100_000
+"""The engines' bound, for data and for element segments."""
+SEGMENT_ENTRIES: Final = 10_000_000
+"""As a table's entries: no segment can fill more than a table."""
+PARAMETERS: Final = 1_000
+"""The engines' bound on a type's parameters."""
+RESULTS: Final = 1_000
+"""The engines' bound on a type's results."""
+LOCALS: Final = 50_000
+"""The engines' bound on one function's parameters and locals: five bytes can ask for 2^32 - 1."""
+FUNCTION_BYTES: Final = 7_654_321
+"""The engines' bound on one function's body."""
+NESTING: Final = 10_000
+"""Blocks within blocks. A switch nests one block for each of its cases, so thousands are real; nothing here
+recurses, but engines keep a frame for each."""

@@ -1,0 +1,142 @@
+"""The journal of a live run: records go to the run file on a thread of its own, in batches, with a bounded backlog."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from wavelock.core.errors import EnvironmentFailure
+from wavelock.core.runfile import RunFileRows
+from wavelock.core.wave import WaveRecord
+
+BACKLOG_BYTES: Final = 64 << 20
+"""A run that is faster than its disk waits once this much is unwritten."""
+BATCH_WAVES: Final = 4096
+
+
+class RunFileJournal:
+    """A `ports.JournalPort` into a run file that `create_run_file` made."""
+
+    def __init__(
+        self, path: Path, head: Mapping[str, str | bytes], modules: Mapping[str, tuple[str, bytes]],
+        *, turns: bool, max_bytes: int,
+    ) -> None:  # fmt: skip
+        """head: rows of the table `run`. modules: by digest, name and bytes. max_bytes: bound on the file."""
+        self._path = path
+        self._turns = turns
+        self._max_bytes = max_bytes
+        self._head = dict(head)
+        self._modules = dict(modules)
+        self._backlog: deque[WaveRecord] = deque()
+        self._backlog_bytes = 0
+        self._changed = threading.Condition()
+        self._closing: str | None = None
+        self._failure: str | None = None
+        self._opened = False
+        self._thread = threading.Thread(target=self._work, name="wavelock-journal", daemon=True)
+        self._thread.start()
+        self._wait_until_opened()
+
+    def _wait_until_opened(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._opened or self._failure is not None)
+            self._raise_failure()
+
+    def write(self, record: WaveRecord) -> None:
+        """See `ports.JournalPort`."""
+        size = record.size_bytes
+        with self._changed:
+            self._changed.wait_for(lambda: self._backlog_bytes < BACKLOG_BYTES or self._failure is not None)
+            self._raise_failure()
+            self._backlog.append(record)
+            self._backlog_bytes += size
+            self._changed.notify_all()
+
+    def close(self, ended: str) -> None:
+        """See `ports.JournalPort`."""
+        with self._changed:
+            if self._closing is None:
+                self._closing = ended
+            self._changed.notify_all()
+        self._thread.join()
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise EnvironmentFailure(
+                f"{self._path}: the run file cannot be written: {self._failure}; the file is whole up to its last "
+                "committed wave, and replays"
+            )
+
+    # ---- on the writing thread ----
+
+    def _work(self) -> None:
+        try:
+            with contextlib.closing(sqlite3.connect(self._path, isolation_level=None)) as connection:
+                self._open(connection)
+                while self._write_batch(connection):
+                    pass
+                self._finish(connection)
+        except (sqlite3.Error, OSError, EnvironmentFailure) as error:
+            with self._changed:
+                self._failure = str(error)
+                self._backlog.clear()
+                self._changed.notify_all()
+
+    def _open(self, connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA synchronous = NORMAL")
+        page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {max(64, self._max_bytes // page_bytes)}")
+        with _transaction(connection):
+            connection.executemany("INSERT INTO run VALUES (?, ?)", list(self._head.items()))
+            rows = [(digest, name, data) for digest, (name, data) in self._modules.items()]
+            connection.executemany("INSERT INTO modules VALUES (?, ?, ?)", rows)
+        with self._changed:
+            self._opened = True
+            self._changed.notify_all()
+
+    def _take(self) -> list[WaveRecord]:
+        """What is to be written next; empty when the journal closes."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._backlog or self._closing is not None)
+            batch = []
+            while self._backlog and len(batch) < BATCH_WAVES:
+                record = self._backlog.popleft()
+                self._backlog_bytes -= record.size_bytes
+                batch.append(record)
+            self._changed.notify_all()
+            return batch
+
+    def _write_batch(self, connection: sqlite3.Connection) -> bool:
+        batch = self._take()
+        rows = RunFileRows(connection, self._turns)
+        with _transaction(connection):
+            for record in batch:
+                rows.put(record)
+        return bool(batch)
+
+    def _finish(self, connection: sqlite3.Connection) -> None:
+        """Say how the run ended, and fold the write-ahead log into the one plain file."""
+        with _transaction(connection):
+            connection.execute("INSERT INTO run VALUES ('ended', ?)", (self._closing,))
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        # A reader that holds the file open (a user interface) keeps the log beside it; nothing is lost by that.
+        with contextlib.suppress(sqlite3.OperationalError):
+            connection.execute("PRAGMA journal_mode = DELETE")
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")

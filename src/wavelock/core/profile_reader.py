@@ -1,0 +1,160 @@
+"""TOML text to a checked `Profile`, with every problem in one go."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from wavelock.core import profile as sections
+from wavelock.core.errors import Problem, ProfileError
+from wavelock.core.profile import Profile
+from wavelock.core.profile_rules import check_files, check_rules
+from wavelock.core.reading import build_struct, nearest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DEFAULTS: Final = {
+    "engine": "wasmtime",
+    "scheduler": "round-robin",
+    "transport": "shared-memory",
+    "workers": "inline",
+}
+TABLES: Final[Mapping[str, type[msgspec.Struct]]] = {
+    "run": sections.RunSection,
+    "limits": sections.LimitsSection,
+    "record": sections.RecordSection,
+}
+ARRAYS: Final[Mapping[str, type[msgspec.Struct]]] = {
+    "models": sections.ModelSection,
+    "topics": sections.TopicSection,
+    "agents": sections.AgentSection,
+    "inputs": sections.InputSection,
+}
+Settings = Callable[[str, str], "type[msgspec.Struct] | Problem"]
+"""(family, member name) to the member's settings struct, or why there is none."""
+
+
+def read_toml(text: str, source: str) -> dict[str, Any]:
+    """Parse TOML. Raises ProfileError with line and column."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        what, _, where = str(error).rpartition(" (at ")
+        raise ProfileError(source, [Problem(where.rstrip(")"), f"not TOML: {what or error}")]) from None
+
+
+def read_file(path: Path) -> str:
+    """A profile's text. Raises ProfileError for a file that is missing, unreadable or not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        problem = Problem(f"byte {error.start}", "not UTF-8 text, so not TOML")
+    except IsADirectoryError:
+        problem = Problem("", "is a folder; expected a profile file such as profile.toml in it")
+    except FileNotFoundError:
+        problem = Problem("", "no such file")
+    except OSError as error:
+        problem = Problem("", f"cannot be read: {error.strerror}")
+    raise ProfileError(str(path), [problem])
+
+
+def override(raw: dict[str, Any], settings: Iterable[str], source: str) -> None:
+    """Apply `key.path=value` settings to the raw tables. An array's item is picked by index or by its name."""
+    problems = [problem for setting in settings if (problem := _override_one(raw, setting)) is not None]
+    if problems:
+        raise ProfileError(source, problems)
+
+
+def _override_one(raw: dict[str, Any], setting: str) -> Problem | None:
+    path, equals, text = setting.partition("=")
+    keys = [key for key in re.split(r"[.\[\]]+", path.strip()) if key]
+    if not equals or not keys:
+        return Problem(f"--set {setting}", "expected key.path=value")
+    table: Any = raw
+    for key in keys[:-1]:
+        table = _step(table, key)
+        if table is None:
+            return Problem(f"--set {path}", f'there is no "{key}" to set this in')
+    if isinstance(table, list):
+        return Problem(f"--set {path}", "an array's item cannot be replaced whole; name a key in it")
+    table[keys[-1]] = _toml_value(text)
+    return None
+
+
+def _step(table: Any, key: str) -> Any:
+    if isinstance(table, dict):
+        found = table.setdefault(key, {})
+        return found if isinstance(found, (dict, list)) else None
+    for index, item in enumerate(table):
+        if isinstance(item, dict) and (item.get("name") == key or str(index) == key):
+            return item
+    return None
+
+
+def _toml_value(text: str) -> Any:
+    """`4`, `true`, `[1, 2]` and quoted text as TOML reads them; anything else is text as it stands."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def build_profile(
+    raw: dict[str, Any], source: str, base: Path, settings: Settings, *, files: bool = True
+) -> Profile:
+    """Check raw tables and build the profile.
+
+    settings: looks up a plugin's settings struct. files: also check that the files it names exist (not on a replay).
+    Raises ProfileError with every problem found.
+    """
+    problems: list[Problem] = []
+    known = {*DEFAULTS, *TABLES, *ARRAYS}
+    problems += [Problem(key, f"unknown section{nearest(key, known)}") for key in raw if key not in known]
+    built: dict[str, Any] = {key: build_struct(kind, raw.get(key, {}), key, problems) for key, kind in TABLES.items()}
+    for key, kind in ARRAYS.items():
+        built[key] = _build_array(kind, raw.get(key, []), key, problems)
+    for family in DEFAULTS:
+        built[family] = _build_choice(family, raw.get(family, {}), settings, problems)
+    usable = {key: value for key, value in built.items() if value is not None}
+    check_rules(usable, problems)
+    if files:
+        check_files(usable, base, problems)
+    if problems:
+        raise ProfileError(source, problems)
+    return Profile(source=source, base=base, raw=raw, **built)
+
+
+def _build_array(kind: type[msgspec.Struct], value: object, key: str, problems: list[Problem]) -> Sequence[Any]:
+    if not isinstance(value, list):
+        problems.append(Problem(key, f"expected an array of tables, written [[{key}]]"))
+        return ()
+    items = (build_struct(kind, item, f"{key}[{index}]", problems) for index, item in enumerate(value))
+    return tuple(item for item in items if item is not None)
+
+
+def _build_choice(family: str, table: object, settings: Settings, problems: list[Problem]) -> msgspec.Struct | None:
+    if not isinstance(table, dict):
+        problems.append(Problem(family, f"expected a table, written [{family}]"))
+        return None
+    own = dict(table)
+    chosen: dict[str, Any] = {"use": own.pop("use", DEFAULTS[family])}
+    if family == "workers" and "count" in own:
+        chosen["count"] = own.pop("count")
+    kind = sections.WorkersSection if family == "workers" else sections.Choice
+    choice = build_struct(kind, chosen, family, problems)
+    if choice is None:
+        return None
+    struct = settings(family, chosen["use"])
+    if isinstance(struct, Problem):
+        problems.append(struct)
+        return None
+    made = build_struct(struct, own, family, problems)
+    return msgspec.structs.replace(choice, settings=made)

@@ -1,0 +1,277 @@
+"""The runtime: drives the kernel wave by wave, with workers, models, inputs and a journal around it.
+
+Rules:
+- One thread calls `step`; only `post` and `stop` may be called from others.
+- A wave is journalled before observers are told of it.
+- An environment failure ends the run with the file at the last committed wave; the run never goes on with other bits.
+- Everything that was opened is closed, once, whatever happened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol
+
+import numpy as np
+
+from wavelock.core.errors import UserError, WavelockError
+from wavelock.core.events import AgentFault, LogLine, Output, RunEnded, RunStarted, WaveCommitted
+from wavelock.core.abi import Fault
+from wavelock.core.inputs import LiveFeed
+from wavelock.core.kernel import DueBatch, Kernel
+from wavelock.core.ports import FeedPort, InferencePort, JournalPort
+from wavelock.core.shard import Turns
+from wavelock.core.shards import ShardSet
+from wavelock.core.wave import Answered, WaveRecord
+
+
+class Closable(Protocol):
+    """Something to be closed with the run."""
+
+    def close(self) -> None:
+        """Safe to call twice."""
+
+
+@dataclass
+class Parts:
+    """What assembly hands to a runtime. closables: closed in this order. journal: None where nothing is kept."""
+
+    started: RunStarted
+    kernel: Kernel
+    shards: ShardSet
+    feed: FeedPort
+    inference: InferencePort
+    journal: JournalPort | None
+    closables: list[Closable]
+    tell: Callable[..., None]
+    outputs_kept: int
+    first_agents: dict[str, tuple[int, int]]
+
+
+NO_TURNS = Turns(np.zeros(0, np.uint64), np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.uint32), b"")
+
+
+class RunLoop:
+    """A run over assembled parts. `wavelock.Runtime` is the public face of it."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._kernel = parts.kernel
+        self._outputs: deque[Output] = deque(maxlen=parts.outputs_kept)
+        self._faults: deque[AgentFault] = deque(maxlen=parts.outputs_kept)
+        self._waves = self._turns = self._messages = self._fuel = self._fault_count = 0
+        self._ended = ""
+        self._stopping = False
+        self._closed = False
+        parts.tell("wavelock_run_started", run=parts.started)
+
+    # ---- running ----
+
+    def step(self) -> WaveCommitted | None:
+        """Run one wave. None where there is none to run: the run is over, or quiet until something is posted.
+
+        Raises EnvironmentFailure, and UserError for what only shows while running (an input record too large).
+        """
+        if self._closed:
+            raise UserError("this run is closed; open a new Runtime")
+        try:
+            return self._step()
+        except BaseException:
+            self._ended = "failed"
+            raise
+
+    def _step(self) -> WaveCommitted | None:
+        wave = self._parts.feed.next_wave(self._kernel.next_wave(self._parts.feed.waiting))
+        limit = self._parts.started.waves
+        if self._stopping:
+            self._ended = "stopped"
+        elif wave is None:
+            self._ended = "quiet" if self._kernel.population.live else "exited"
+        elif limit is not None and wave >= limit:
+            self._ended = "waves"
+        else:
+            self._ended = ""
+            return self._run_wave(wave)
+        return None
+
+    def _run_wave(self, wave: int) -> WaveCommitted:
+        kernel, parts = self._kernel, self._parts
+        kernel.open_wave(wave)
+        self._create_and_drop()
+        kernel.intake(self._collect(), parts.feed.take(wave))
+        plan = kernel.plan()
+        inbox_bytes, inboxes = kernel.pack(plan)
+        turns = parts.shards.run(plan, inbox_bytes, inboxes) if len(plan) else NO_TURNS
+        record = kernel.commit(turns)
+        for batch in kernel.new_batches():
+            parts.inference.submit(batch.wave, batch.model, [request.payload for request in batch.requests])
+        if parts.journal is not None:
+            parts.journal.write(record)
+        return self._account(record)
+
+    def _create_and_drop(self) -> None:
+        drops = self._kernel.take_drops()
+        if len(drops):
+            self._parts.shards.drop(drops)
+        ids, groups = self._kernel.take_births()
+        if len(ids):
+            self._kernel.set_capacities(ids, self._parts.shards.create(ids, groups))
+
+    def _collect(self) -> list[Answered]:
+        return [answer for batch in self._kernel.due_batches() for answer in self._collect_batch(batch)]
+
+    def _collect_batch(self, batch: DueBatch) -> list[Answered]:
+        answers = self._parts.inference.collect(batch.wave, batch.model)
+        return [
+            Answered(
+                batch.wave, request.position, batch.model, request.agent, request.life, request.tag,
+                answer.reason, answer.payload,
+            )  # fmt: skip
+            for request, answer in zip(batch.requests, answers, strict=True)
+        ]
+
+    def _account(self, record: WaveRecord) -> WaveCommitted:
+        committed = self._describe(record)
+        self._waves += 1
+        self._turns += committed.turns
+        self._messages += committed.messages
+        self._fuel += committed.fuel
+        self._fault_count += len(committed.faults)
+        self._outputs.extend(committed.outputs)
+        self._faults.extend(committed.faults)
+        for fault in committed.faults:
+            self._parts.tell("wavelock_agent_faulted", fault=fault)
+        self._parts.tell("wavelock_wave_committed", wave=committed)
+        return committed
+
+    def _describe(self, record: WaveRecord) -> WaveCommitted:
+        agents, wave = self._kernel.population.agents, record.wave
+        return WaveCommitted(
+            wave=wave,
+            digest=record.digest.hex(),
+            turns=len(record.plan),
+            messages=record.messages,
+            fuel=record.total_fuel,
+            live=self._kernel.population.live,
+            faults=tuple(
+                AgentFault(wave, agents[row.agent].name, Fault(row.fault).label, row.detail) for row in record.faults
+            ),
+            outputs=tuple(Output(wave, agents[row.agent].name, row.tag, row.payload) for row in record.outputs),
+            logs=tuple(LogLine(wave, agents[row.agent].name, row.level, row.text) for row in record.logs),
+        )
+
+    def run(self, waves: int | None = None) -> RunEnded:
+        """Run until the run ends, or for so many waves. Answers the totals so far. Raises as `step` does."""
+        done = 0
+        while waves is None or done < waves:
+            if self.step() is None:
+                break
+            done += 1
+        return self.result
+
+    @property
+    def result(self) -> RunEnded:
+        """The totals so far. ended: empty while there is more to do."""
+        return RunEnded(
+            ended=self._ended,
+            digest=self._kernel.digest.hex(),
+            waves=self._waves,
+            turns=self._turns,
+            messages=self._messages,
+            fuel=self._fuel,
+            faults=self._fault_count,
+            run_file=self._parts.started.run_file,
+        )
+
+    @property
+    def started(self) -> RunStarted:
+        """What this run was assembled as."""
+        return self._parts.started
+
+    # ---- from outside ----
+
+    def stop(self) -> None:
+        """End the run after the wave in progress. May be called from any thread, and from a signal handler."""
+        self._stopping = True
+
+    def post(self, agent: str, payload: bytes, tag: int = 0) -> None:
+        """Send a message from the world outside; it enters before the next wave. May be called from any thread.
+
+        agent: a name such as `trader/17`, or a group's name where the group has one agent. Raises UserError for an
+        agent that does not exist, a replay, a payload that is too large, or too many posts waiting.
+        """
+        feed = self._parts.feed
+        if not isinstance(feed, LiveFeed):
+            raise UserError("a replay takes its outside inputs from the run file; nothing can be posted")
+        number = self._agent_number(agent)
+        room = self._kernel.population.agents[number].room - 16
+        if len(payload) > room:
+            raise UserError(f"{agent}: a payload of {len(payload)} bytes; its inbox takes {room}")
+        if not 0 <= tag <= 0xFFFFFFFF:
+            raise UserError(f"tag {tag} is not within 0 to 2^32 - 1")
+        feed.post(number, bytes(payload), tag)
+
+    def _agent_number(self, name: str) -> int:
+        group, _, index = name.partition("/")
+        if group in self._parts.first_agents:
+            first, count = self._parts.first_agents[group]
+            if not index and count == 1:
+                return first
+            if index.isdecimal() and int(index) < count:
+                return first + int(index)
+        for agent in self._kernel.population.agents:
+            if agent.name == name:
+                return agent.number
+        raise UserError(f'no agent is named "{name}"; a group of several needs an index, such as {group}/0')
+
+    def outputs(self) -> list[Output]:
+        """The messages to the world outside since the last call. The newest `limits.outputs` are kept for it."""
+        taken = list(self._outputs)
+        self._outputs.clear()
+        return taken
+
+    def faults(self) -> list[AgentFault]:
+        """The turns that failed so far, the newest `limits.outputs` of them."""
+        return list(self._faults)
+
+    def state(self) -> dict[bytes, bytes]:
+        """A copy of the state that agents share, as of the last commit."""
+        return dict(self._kernel.store)
+
+    # ---- the end ----
+
+    def close(self) -> None:
+        """Close everything. Safe to call twice. Raises EnvironmentFailure where the journal's rest cannot be written."""
+        if self._closed:
+            return
+        self._closed = True
+        self._stopping = True
+        failure: WavelockError | None = None
+        with contextlib.suppress(WavelockError):
+            self._parts.shards.close()
+        try:
+            if self._parts.journal is not None:
+                self._parts.journal.close(self._ended or "stopped")
+        except WavelockError as error:
+            failure = error
+        for closable in self._parts.closables:
+            closable.close()
+        self._parts.tell("wavelock_run_ended", run=self.result)
+        if failure is not None:
+            raise failure
+
+    def __enter__(self) -> RunLoop:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.close()
+        except WavelockError:
+            if error is None:
+                raise

@@ -1,0 +1,158 @@
+"""The orchestrator's side of all workers: which agent lies where, requests out, replies back in plan order.
+
+Rules:
+- An agent lies on worker `id % workers`; nothing that reaches a digest depends on it.
+- Requests go out to all workers before the first reply is awaited.
+- Every reply is read before a failure is raised, so that a link is never left with half an exchange.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from wavelock.core.errors import EnvironmentFailure
+from wavelock.core.shard import (
+    GroupPlan,
+    Message,
+    Reply,
+    Request,
+    Turns,
+    U32Array,
+    open_request,
+    raise_failure,
+    read_turns,
+    run_request,
+)
+
+
+class Incoming(Protocol):
+    """A reply as an endpoint gives it."""
+
+    @property
+    def kind(self) -> int:
+        """A `shard.Reply`."""
+
+    @property
+    def count(self) -> int:
+        """How many agents it speaks of."""
+
+    @property
+    def body(self) -> memoryview:
+        """Valid until the endpoint's next send or receive."""
+
+
+class Link(Protocol):
+    """The orchestrator's end of the link to one worker."""
+
+    def send(self, message: Message) -> None:
+        """Send a request."""
+
+    def receive(self) -> Incoming | None:
+        """Wait for the reply; None when the worker is gone."""
+
+
+class _Part(NamedTuple):
+    """What one worker does of a request: its number, and the places of its agents in the whole."""
+
+    worker: int
+    places: np.typing.NDArray[np.intp]
+
+
+class ShardSet:
+    """All shards of a run."""
+
+    def __init__(self, links: Sequence[Link], groups: Sequence[GroupPlan]) -> None:
+        """Open the shards. Raises ModuleError for a module that the engine cannot compile."""
+        self._links = links
+        request = open_request(groups)
+        self._ask({worker: request for worker in range(len(links))}, Reply.DONE)
+        self._closed = False
+
+    def _ask(self, requests: dict[int, Message], expected: Reply) -> dict[int, Incoming]:
+        for worker, request in requests.items():
+            self._links[worker].send(request)
+        replies = {worker: self._links[worker].receive() for worker in requests}
+        good: dict[int, Incoming] = {}
+        for worker, reply in replies.items():
+            if reply is None:
+                raise EnvironmentFailure(f"worker {worker} is gone")
+            if reply.kind == Reply.FAILED:
+                raise_failure(reply.body, f"worker {worker}")
+            if reply.kind != expected:
+                raise EnvironmentFailure(f"worker {worker} replied {reply.kind}, expected {expected.name}")
+            good[worker] = reply
+        return good
+
+    def _parts(self, ids: U32Array) -> list[_Part]:
+        workers = len(self._links)
+        if workers == 1:
+            return [_Part(0, np.arange(len(ids)))]
+        homes = ids % workers
+        parts = (_Part(worker, np.flatnonzero(homes == worker)) for worker in range(workers))
+        return [part for part in parts if len(part.places)]
+
+    def create(self, ids: U32Array, groups: U32Array) -> U32Array:
+        """Make instances. Answers their inbox capacities, in order of `ids`."""
+        parts = self._parts(ids)
+        requests = {
+            part.worker: Message(
+                Request.CREATE, len(part.places), (ids[part.places].tobytes(), groups[part.places].tobytes())
+            )
+            for part in parts
+        }
+        replies = self._ask(requests, Reply.CREATED)
+        capacities = np.zeros(len(ids), np.uint32)
+        for part in parts:
+            capacities[part.places] = np.frombuffer(replies[part.worker].body, "<u4", len(part.places))
+        return capacities
+
+    def drop(self, ids: U32Array) -> None:
+        """Free instances."""
+        requests = {
+            part.worker: Message(Request.DROP, len(part.places), (ids[part.places].tobytes(),))
+            for part in self._parts(ids)
+        }
+        self._ask(requests, Reply.DONE)
+
+    def run(self, plan: U32Array, inbox_bytes: U32Array, inboxes: list[bytes]) -> Turns:
+        """One turn for each planned agent. Answers in plan order; valid until the next call."""
+        parts = self._parts(plan)
+        if len(parts) == 1:
+            worker = parts[0].worker
+            reply = self._ask({worker: run_request(plan, inbox_bytes, inboxes)}, Reply.RAN)[worker]
+            return read_turns(len(plan), reply.body)
+        requests = {
+            part.worker: run_request(
+                plan[part.places], inbox_bytes[part.places], [inboxes[at] for at in part.places.tolist()]
+            )
+            for part in parts
+        }
+        replies = self._ask(requests, Reply.RAN)
+        return _merge(len(plan), [(part, read_turns(len(part.places), replies[part.worker].body)) for part in parts])
+
+    def close(self) -> None:
+        """Let workers free their shards. Safe to call twice, and after a worker was lost."""
+        if self._closed:
+            return
+        self._closed = True
+        self._ask({worker: Message(Request.CLOSE, 0, ()) for worker in range(len(self._links))}, Reply.DONE)
+
+
+def _merge(count: int, parts: list[tuple[_Part, Turns]]) -> Turns:
+    """Bring the workers' outcomes into plan order."""
+    fuel = np.zeros(count, np.uint64)
+    faults, details = np.zeros(count, np.int32), np.zeros(count, np.int32)
+    lengths = np.zeros(count, np.uint32)
+    pieces: list[memoryview | bytes] = [b""] * count
+    for part, turns in parts:
+        places = part.places
+        fuel[places], faults[places], details[places] = turns.fuel, turns.faults, turns.details
+        lengths[places] = turns.outbox_bytes
+        at = 0
+        for place, length in zip(places.tolist(), turns.outbox_bytes.tolist(), strict=True):
+            pieces[place] = turns.outboxes[at : at + length]
+            at += length
+    return Turns(fuel, faults, details, lengths, b"".join(pieces))

@@ -1,0 +1,144 @@
+"""What one wave came to: the record that the digest is taken from, the journal keeps and observers are told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from wavelock.core.shard import I32Array, U32Array, U64Array
+
+
+class Input(NamedTuple):
+    """A message from the world outside, as it entered. stream: the `[[inputs]]` it came from; empty: posted."""
+
+    agent: int
+    tag: int
+    payload: bytes
+    stream: str = ""
+
+
+class Answered(NamedTuple):
+    """An inference answer, as it entered. position: the request's place among those of its wave."""
+
+    request_wave: int
+    position: int
+    model: int
+    agent: int
+    life: int
+    tag: int
+    reason: int
+    payload: bytes
+
+
+class Put(NamedTuple):
+    """A value written to the state."""
+
+    key: bytes
+    value: bytes
+    agent: int
+
+
+class Birth(NamedTuple):
+    """An agent that came into being. parent: its id, or -1."""
+
+    agent: int
+    name: str
+    group: str
+    parent: int
+
+
+class Ending(NamedTuple):
+    """An agent that ended. reason: an `abi.EndReason`; code: what it exited with."""
+
+    agent: int
+    reason: int
+    code: int
+
+
+class FaultRow(NamedTuple):
+    """A turn that failed. fault: an `abi.Fault`."""
+
+    agent: int
+    fault: int
+    detail: str
+
+
+class LogRow(NamedTuple):
+    """A log line. kernel: written by the kernel about the agent, not by the agent."""
+
+    agent: int
+    level: int
+    text: str
+    kernel: bool
+
+
+class OutputRow(NamedTuple):
+    """A message to the world outside."""
+
+    agent: int
+    tag: int
+    payload: bytes
+
+
+class Request(NamedTuple):
+    """An inference request, in commit order."""
+
+    position: int
+    model: int
+    agent: int
+    life: int
+    tag: int
+    payload: bytes
+
+
+def _empty_u32() -> U32Array:
+    return np.zeros(0, np.uint32)
+
+
+def _empty_u64() -> U64Array:
+    return np.zeros(0, np.uint64)
+
+
+def _empty_i32() -> I32Array:
+    return np.zeros(0, np.int32)
+
+
+@dataclass
+class WaveRecord:
+    """Everything that happened from the intake before a wave to its commit. Arrays are in plan order."""
+
+    wave: int
+    inputs: list[Input] = field(default_factory=list)
+    answers: list[Answered] = field(default_factory=list)
+    plan: U32Array = field(default_factory=_empty_u32)
+    fuel: U64Array = field(default_factory=_empty_u64)
+    fault_codes: I32Array = field(default_factory=_empty_i32)
+    fault_details: I32Array = field(default_factory=_empty_i32)
+    outbox_bytes: U32Array = field(default_factory=_empty_u32)
+    outboxes: bytes = b""
+    messages: int = 0
+    lost: int = 0
+    births: list[Birth] = field(default_factory=list)
+    endings: list[Ending] = field(default_factory=list)
+    faults: list[FaultRow] = field(default_factory=list)
+    logs: list[LogRow] = field(default_factory=list)
+    outputs: list[OutputRow] = field(default_factory=list)
+    puts: list[Put] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+    digest: bytes = b""
+
+    @property
+    def total_fuel(self) -> int:
+        """Fuel units of all turns."""
+        return int(self.fuel.sum())
+
+    @property
+    def size_bytes(self) -> int:
+        """About what the record weighs: what a journal's backlog is bounded by."""
+        variable = (self.inputs, self.answers, self.logs, self.outputs, self.puts)
+        rows = sum(len(rows) for rows in variable) + len(self.births) + len(self.endings) + len(self.faults)
+        payloads = sum(len(row.payload) for rows in (self.inputs, self.answers, self.outputs) for row in rows)
+        values = sum(len(row.key) + len(row.value) for row in self.puts) + sum(len(row.text) for row in self.logs)
+        return 256 + 200 * rows + payloads + values + len(self.outboxes) + 24 * len(self.plan)

@@ -1,0 +1,29 @@
+"""The `onnx` backend as a plugin. Importing this does not import onnxruntime."""
+
+from __future__ import annotations
+
+from wavelock.models.interface import ModelBackend
+from wavelock.models.onnx_wheels import broken_install
+from wavelock.plugins.markers import hookimpl
+from wavelock.plugins.members import Member, NoSettings, Unavailable, needs_package
+
+
+@hookimpl
+def wavelock_model_backend() -> Member[ModelBackend]:
+    """ONNX models through ONNX Runtime."""
+    return Member(
+        name="onnx",
+        summary="ONNX Runtime: cuda, rocm (MIGraphX), coreml, directml, cpu",
+        create=_create,
+        unavailable=_unavailable,
+    )
+
+
+def _unavailable() -> Unavailable | None:
+    return needs_package("onnxruntime", "onnx")() or broken_install()
+
+
+def _create(settings: NoSettings) -> ModelBackend:
+    from wavelock.models.onnx_backend import OnnxBackend
+
+    return OnnxBackend()

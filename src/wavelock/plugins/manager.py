@@ -1,0 +1,222 @@
+"""The registry: discovery by entry point, the hook manager, and a typed façade over it.
+
+Rules:
+- Built-ins and third parties come through the same entry-point group; nothing is registered by hand but observers.
+- What is found is sorted by name before use: the order of package metadata reaches nothing.
+- Two plugins of one name, or two members of one name in a family, are an error that names both distributions.
+- A plugin that does not import is listed as unavailable with the reason; it never breaks those that work.
+- A registry has its own pluggy manager; two runtimes share none.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any, Final, TypeVar
+
+import pluggy
+
+from wavelock.core.errors import PluginError, Problem
+from wavelock.core.ports import InferencePort
+from wavelock.core.profile import Profile
+from wavelock.core.reading import nearest
+from wavelock.models.interface import ModelBackend
+from wavelock.plugins import hookspecs
+from wavelock.plugins.markers import PROJECT
+from wavelock.plugins.members import Member, Unavailable
+from wavelock.schedulers.interface import Scheduler
+from wavelock.transports.interface import Transport
+from wavelock.wasm_engines.interface import Engine
+from wavelock.workers.interface import Workers
+
+FAMILIES: Final = ("engine", "scheduler", "transport", "workers", "model_backend")
+"""Family names, as profiles and hooks (`wavelock_<family>`) spell them, in the order in which they are listed."""
+MadeT = TypeVar("MadeT")
+_log = logging.getLogger("wavelock.plugins")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One member as `wavelock plugins` lists it. unavailable: None where it can be used."""
+
+    family: str
+    name: str
+    summary: str
+    distribution: str
+    unavailable: Unavailable | None
+    member: Member[Any] | None
+
+
+@dataclass(frozen=True)
+class Found:
+    """A plugin before it is imported: an entry point, or what stands for one in a test."""
+
+    name: str
+    distribution: str
+    entry: metadata.EntryPoint
+
+
+def find_entry_points() -> list[Found]:
+    """All plugins of the group `wavelock`, sorted by name. Raises PluginError for two of one name."""
+    found = []
+    for entry in metadata.entry_points(group=PROJECT):
+        distribution = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "(no distribution)"
+        found.append(Found(entry.name, distribution, entry))
+    found = _without_repeats(found)
+    for one, other in zip(found, found[1:], strict=False):
+        if one.name == other.name:
+            raise PluginError(
+                f'two plugins are named "{one.name}": one from {one.distribution}, one from {other.distribution}; '
+                "uninstall one of them"
+            )
+    return found
+
+
+def _without_repeats(found: list[Found]) -> list[Found]:
+    """Sorted, and once each: an editable install beside a build folder lists the same entry point twice."""
+    unique = {(item.name, item.distribution, item.entry.value): item for item in found}
+    return [unique[key] for key in sorted(unique)]
+
+
+class Registry:
+    """The members of all families, and the observers, of one runtime."""
+
+    def __init__(self, plugins: Iterable[Found] | None = None) -> None:
+        """plugins: what to load; None discovers by entry point. Raises PluginError for names given twice."""
+        self._manager = pluggy.PluginManager(PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        self._listed: list[Listed] = []
+        for found in find_entry_points() if plugins is None else plugins:
+            self._load(found)
+        self._listed.sort(key=lambda item: (FAMILIES.index(item.family), item.name))
+        self._refuse_twins()
+
+    def _load(self, found: Found) -> None:
+        try:
+            plugin = found.entry.load()
+            self._manager.register(plugin, found.name)
+            self._manager.check_pending()
+        except Exception as error:
+            self._manager.unregister(name=found.name)
+            reason = Unavailable(f"{type(error).__name__}: {error}", f"mend or uninstall {found.distribution}")
+            self._listed.append(Listed("engine", found.name, "does not load", found.distribution, reason, None))
+            return
+        for family in FAMILIES:
+            hook = getattr(plugin, f"wavelock_{family}", None)
+            member = hook() if hook is not None else None
+            if member is not None:
+                self._listed.append(
+                    Listed(family, member.name, member.summary, found.distribution, member.unavailable(), member)
+                )
+
+    def _refuse_twins(self) -> None:
+        for one, other in zip(self._listed, self._listed[1:], strict=False):
+            if (one.family, one.name) == (other.family, other.name):
+                raise PluginError(
+                    f'two members of the family {one.family} are named "{one.name}": one from {one.distribution}, '
+                    f"one from {other.distribution}; uninstall one of them"
+                )
+
+    def listed(self) -> Sequence[Listed]:
+        """All members, sorted by family and name, those that cannot be used with the reason."""
+        return tuple(self._listed)
+
+    def names(self, family: str) -> list[str]:
+        """The names of a family's members."""
+        return [item.name for item in self._listed if item.family == family]
+
+    def look_up(self, family: str, name: str) -> Member[Any] | Problem:
+        """A member that can be used, or the problem with the profile that asked for it."""
+        item = next((item for item in self._listed if (item.family, item.name) == (family, name)), None)
+        where = f"{family}.use"
+        if item is None:
+            return Problem(where, f'no {family} plugin is named "{name}"{nearest(name, self.names(family))}')
+        if item.unavailable is not None or item.member is None:
+            return Problem(where, f'the {family} plugin "{name}" is not available: {item.unavailable}')
+        return item.member
+
+    def settings(self, family: str, name: str) -> Any:
+        """The settings struct of a member, or a Problem. What `build_profile` asks."""
+        member = self.look_up(family, name)
+        return member if isinstance(member, Problem) else member.settings
+
+    def _create(self, family: str, name: str, settings: object) -> Any:
+        member = self.look_up(family, name)
+        if isinstance(member, Problem):
+            raise PluginError(member.what)
+        return member.create(settings)
+
+    def engine(self, name: str, settings: object) -> Engine:
+        """Make an engine. Raises PluginError for one that is unknown or unavailable; so do the methods below."""
+        made: Engine = self._create("engine", name, settings)
+        return made
+
+    def scheduler(self, name: str, settings: object) -> Scheduler:
+        """Make a scheduler."""
+        made: Scheduler = self._create("scheduler", name, settings)
+        return made
+
+    def transport(self, name: str, settings: object) -> Transport:
+        """Make a transport."""
+        made: Transport = self._create("transport", name, settings)
+        return made
+
+    def workers(self, name: str, settings: object) -> Workers:
+        """Make a kind of worker."""
+        made: Workers = self._create("workers", name, settings)
+        return made
+
+    def model_backend(self, name: str) -> ModelBackend:
+        """Make an inference backend, with its default settings."""
+        member = self.look_up("model_backend", name)
+        if isinstance(member, Problem):
+            raise PluginError(member.what)
+        made: ModelBackend = member.create(member.settings())
+        return made
+
+    def open_models(self, profile: Profile) -> InferencePort:
+        """Load the models of a profile. Raises ProfileError with every one that cannot be loaded as it asks."""
+        from wavelock.models.stage import ModelRequest, open_stage
+
+        requests = [
+            ModelRequest(
+                name=model.name,
+                backend=model.backend,
+                repository=profile.path(model.repository),
+                model=model.model or model.name,
+                version=model.version,
+                providers=model.providers,
+                strict=model.strict,
+                finite=model.finite,
+                max_batch_rows=model.max_batch_rows,
+            )
+            for model in profile.models
+        ]
+        backends = {name: self.model_backend(name) for name in sorted({model.backend for model in profile.models})}
+        return open_stage(requests, backends)
+
+    @staticmethod
+    def assemble_text(text: str, name: str) -> bytes:
+        """WebAssembly text to a module. Raises ModuleError."""
+        from wavelock.wasm_engines.wasmtime_engine import assemble_text
+
+        return assemble_text(text, name)
+
+    def observe(self, observer: object) -> None:
+        """Register an observer object. Raises PluginError for a hook that does not exist."""
+        self._manager.register(observer)
+        try:
+            self._manager.check_pending()
+        except pluggy.PluginValidationError as error:
+            self._manager.unregister(observer)
+            raise PluginError(f"{observer!r}: {error}") from None
+
+    def tell(self, hook: str, **values: object) -> None:
+        """Tell observers. What one raises is logged and dropped: observers cannot disturb a run."""
+        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
+            try:
+                implementation.function(*(values[name] for name in implementation.argnames))
+            except Exception:
+                _log.exception("observer %s failed in %s", implementation.plugin_name, hook)

@@ -1,0 +1,134 @@
+"""wasmtime as an engine: configuration, compilation with a disk cache, and shards.
+
+Until the deterministic form carries budgets and NaNs itself, wasmtime's own fuel, stack limit and NaN
+canonicalisation do: exact and repeatable for one version of wasmtime on one processor family.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Final
+
+import wasmtime
+
+from wavelock.core.errors import ModuleError
+from wavelock.core.shard import GroupPlan, Shard
+from wavelock.wasm_engines.cache import ModuleCache
+from wavelock.wasm_engines.loop import LoopShard
+from wavelock.wasm_engines.wasmtime_instance import WasmtimeInstance
+
+GUARDED_AGENTS: Final = 4096
+"""Above this many agents `auto` takes the dense layout: address space and mappings run out some way past 10,000."""
+PAGE: Final = 1 << 16
+_REFUSED: Final = ("tail_call", "memory64", "multi_memory", "gc", "function_references", "exceptions", "threads")
+
+
+class WasmtimeEngine:
+    """The engine. One wasmtime `Engine` a memory layout; compiled modules are shared by all shards of a process."""
+
+    def __init__(self, *, cache: bool, memory_layout: str) -> None:
+        self._lock = threading.Lock()
+        self._cache = ModuleCache("wasmtime") if cache else None
+        self._layout = memory_layout
+        self._stack_bytes = 512 << 10
+        self._agents = 0
+        self._engine: wasmtime.Engine | None = None
+        self._modules: dict[str, wasmtime.Module] = {}
+        self._reservation = 0
+
+    @property
+    def version(self) -> str:
+        """wasmtime's version."""
+        return metadata.version("wasmtime")
+
+    def configure(self, *, agents: int, stack_bytes: int, memory_bytes: int) -> None:
+        """See `interface.Engine`."""
+        self._agents, self._stack_bytes = agents, stack_bytes
+        self._reservation = -(-memory_bytes // PAGE) * PAGE
+
+    @property
+    def memory_layout(self) -> str:
+        """`guarded` or `dense`: what `auto` came to."""
+        if self._layout != "auto":
+            return self._layout
+        return "dense" if self._agents > GUARDED_AGENTS else "guarded"
+
+    def _opened(self) -> wasmtime.Engine:
+        if self._engine is None:
+            self._engine = wasmtime.Engine(self._config())
+        return self._engine
+
+    def _config(self) -> wasmtime.Config:
+        config = wasmtime.Config()
+        config.consume_fuel = True
+        config.max_wasm_stack = self._stack_bytes
+        config.wasm_relaxed_simd = False
+        config.cranelift_nan_canonicalization = True
+        for feature in _REFUSED:
+            getattr(wasmtime._ffi, f"wasmtime_config_wasm_{feature}_set")(config.ptr(), False)
+        if self.memory_layout == "dense":
+            # A memory that may not move can be viewed once and for all; its growth ends with the reservation.
+            wasmtime._ffi.wasmtime_config_memory_reservation_set(config.ptr(), self._reservation)
+            wasmtime._ffi.wasmtime_config_memory_guard_size_set(config.ptr(), 0)
+        wasmtime._ffi.wasmtime_config_memory_may_move_set(config.ptr(), False)
+        return config
+
+    def validate(self, wasm: bytes, name: str) -> None:
+        """See `interface.Engine`."""
+        try:
+            wasmtime.Module.validate(self._opened(), wasm)
+        except wasmtime.WasmtimeError as error:
+            raise ModuleError(f"{name}: not a valid WebAssembly module: {_first_line(error)}") from None
+
+    def _module(self, plan: GroupPlan) -> wasmtime.Module:
+        with self._lock:
+            if plan.digest not in self._modules:
+                self._modules[plan.digest] = self._compile(plan)
+            return self._modules[plan.digest]
+
+    def _compile(self, plan: GroupPlan) -> wasmtime.Module:
+        engine = self._opened()
+        key = f"{self.version} {plan.digest} {self.memory_layout} {self._reservation} {self._stack_bytes}"
+        stored = self._cache.load(key) if self._cache else None
+        if stored is not None:
+            try:
+                return wasmtime.Module.deserialize(engine, stored)
+            except wasmtime.WasmtimeError:
+                pass  # written by another build of wasmtime: compile anew and overwrite
+        try:
+            module = wasmtime.Module(engine, plan.module)
+        except wasmtime.WasmtimeError as error:
+            raise ModuleError(f"{plan.name}: wasmtime cannot compile the module: {_first_line(error)}") from None
+        if self._cache:
+            self._cache.store(key, bytes(module.serialize()))
+        return module
+
+    def open_shard(self, groups: Sequence[GroupPlan]) -> Shard:
+        """See `interface.Engine`."""
+        engine, modules = self._opened(), [self._module(plan) for plan in groups]
+        return LoopShard(groups, lambda group: WasmtimeInstance(engine, modules[group], groups[group]))
+
+    def close(self) -> None:
+        """See `interface.Engine`."""
+        with self._lock:
+            for module in self._modules.values():
+                module.close()
+            self._modules.clear()
+            if self._engine is not None:
+                self._engine.close()
+                self._engine = None
+
+
+def assemble_text(text: str, name: str) -> bytes:
+    """WebAssembly text to a module. Raises ModuleError, beginning with `name`, with the line that is wrong."""
+    try:
+        return bytes(wasmtime.wat2wasm(text))
+    except wasmtime.WasmtimeError as error:
+        raise ModuleError(f"{name}: not WebAssembly text: {error}") from None
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return ": ".join(line for line in lines if line != "Caused by:") or type(error).__name__

@@ -1,0 +1,58 @@
+"""Threads of this process as workers. Engines let other threads run while a module executes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Final
+
+from wavelock.plugins import hookimpl
+from wavelock.plugins.members import Member, NoSettings
+from wavelock.transports.interface import Endpoint, Transport
+from wavelock.workers.interface import MakeService, Workers
+
+STACK_BYTES: Final = 16 << 20
+"""A turn may use up to 4 MiB of native stack; macOS gives a secondary thread half a MiB unless asked."""
+
+
+class ThreadWorkers:
+    """The member."""
+
+    def __init__(self, _settings: NoSettings) -> None:
+        self._threads: list[threading.Thread] = []
+        self._ends: list[Endpoint] = []
+
+    def start(self, count: int, transport: Transport, make_service: MakeService) -> Sequence[Endpoint]:
+        """See `interface.Workers`."""
+        before = threading.stack_size(STACK_BYTES)
+        try:
+            for number in range(count):
+                near, far = transport.link()
+                name = f"wavelock-worker-{number}"
+                thread = threading.Thread(target=_serve, args=(far, make_service), name=name, daemon=True)
+                thread.start()
+                self._threads.append(thread)
+                self._ends.append(near)
+        finally:
+            threading.stack_size(before)
+        return self._ends
+
+    def close(self) -> None:
+        """See `interface.Workers`."""
+        for end in self._ends:
+            end.close()
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
+
+
+def _serve(far: Endpoint, make_service: MakeService) -> None:
+    service = make_service()
+    while (request := far.receive()) is not None:
+        far.send(service.handle(request.kind, request.count, request.body))
+
+
+@hookimpl
+def wavelock_workers() -> Member[Workers]:
+    """Offer thread workers."""
+    return Member(name="threads", summary="threads of this process", create=ThreadWorkers)

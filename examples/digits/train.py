@@ -2,10 +2,10 @@
 
     python examples/digits/train.py
 
-The data are the 1,797 scanned digits that ship with scikit-learn: 8 x 8 pixels of 0 to 16 each. The first 70 % train
-the models, the others are never seen by them and go into `scans.csv`: the scan's number, its digit, its 64 pixels.
-Needs scikit-learn and onnx. Another machine's training may differ in the last bits of the weights, so the files that
-the example runs are checked in.
+The data are the 1,797 scanned digits that ship with scikit-learn: 8 x 8 pixels of 0 to 16 each. The first 70
+% train the models, the others are never seen by them and go into `scans.csv`: the scan's number, its digit,
+its 64 pixels. Needs scikit-learn and onnx. Another machine's training may differ in the last bits of the
+weights, so the files that the example runs are checked in.
 """
 
 from __future__ import annotations
@@ -30,13 +30,15 @@ def main() -> None:
     """Train, export, write the scans, and say how good each model is on scans it has not seen."""
     digits = load_digits()
     pixels, labels = digits.data, digits.target
+    # Sizes and penalties were chosen on the last 300 of the 1,257 scans, never on the held-out ones.
     perceptron = MLPClassifier(hidden_layer_sizes=(48,), alpha=0.01, max_iter=400, random_state=1)
-    logistic = LogisticRegression(C=0.3, max_iter=2000)
+    logistic = LogisticRegression(C=1.0, max_iter=2000)
     for name, model in (("digits", perceptron), ("digits-linear", logistic)):
         model.fit(pixels[:TRAINED_ON] / BRIGHTEST, labels[:TRAINED_ON])
         right = model.score(pixels[TRAINED_ON:] / BRIGHTEST, labels[TRAINED_ON:])
         path = export(name, layers_of(model))
-        print(f"{path.relative_to(HERE)}: {path.stat().st_size:,} bytes, {right:.1%} of the held-out scans right")
+        size = path.stat().st_size
+        print(f"{path.relative_to(HERE)}: {size:,} bytes, {right:.1%} of the held-out scans right")
     write_scans(pixels[TRAINED_ON:].astype(int), labels[TRAINED_ON:])
 
 
@@ -48,7 +50,7 @@ def layers_of(model: Any) -> list[tuple[Any, Any]]:
 
 
 def export(name: str, layers: list[tuple[Any, Any]]) -> Path:
-    """Write `models/<name>/1/model.onnx`: pixels (n, 64) of 0 to 16 in, probabilities (n, 10) out, all float32.
+    """Write `models/<name>/1/model.onnx`: float32 pixels (n, 64) in, probabilities (n, 10) out.
 
     The weights are constants of the graph. That is what makes a row's answer independent of its batch.
     """

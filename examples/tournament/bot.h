@@ -16,9 +16,9 @@
 
 #define HISTORY 1024 /* the longest match that fits, in rounds */
 
-/* The sizes decide what a flood can do. All bots together write at most 31 KiB a wave to one bot, which fits its inbox:
- * nobody can crowd the referee's question out of somebody else's turn. */
-WL_AGENT(32768, 1024)
+/* The sizes decide what a flood can do: SLOTS - 1 bots that all write their 1 KiB to one other still leave room in its
+ * inbox for the referee's question. So nobody can be made late for an answer. */
+WL_AGENT(65536, 1024)
 
 /* One match as this bot sees it. */
 typedef struct {

@@ -12,8 +12,8 @@
 #define ROUND_WAVES 2
 #define NAME_BYTES 32
 
-/* Room for a full answer and a flood from every bot (1 KiB each), and for a report on SLOTS bots. */
-WL_AGENT(65536, 262144)
+/* Room for all that SLOTS bots can write in a wave (1 KiB each), and for a report on as many. */
+WL_AGENT(131072, 262144)
 
 typedef struct {
   char name[NAME_BYTES];
@@ -48,13 +48,13 @@ static bool refuse(const char *what, const char *name) {
 /* One name of the configuration; answers where it ends. */
 static uint32_t read_name(const wl_frame *config, uint32_t at, char *name) {
   uint32_t len = 0;
-  while (at < config->len && config->data[at] == ' ') at++;
-  for (; at < config->len && config->data[at] != ' '; at++)
+  while (at < config->len && config->data[at] <= ' ') at++;
+  for (; at < config->len && config->data[at] > ' '; at++)
     if (len + 1 < NAME_BYTES) name[len++] = (char)config->data[at];
   return at;
 }
 
-/* The configuration names the groups that play, with spaces between them; the directory knows their ids. */
+/* The configuration names the groups that play, with space between them; the directory knows their ids. */
 static bool read_roster(const wl_frame *config, const wl_frame *directory) {
   wl_range found;
   for (uint32_t at = 0; at < config->len;) {

@@ -143,9 +143,7 @@ SHAPES: dict[str, Callable[[list[int]], AgentIds]] = {
 
 @every_case
 @given(script=scripts, shape=st.sampled_from(list(SHAPES)))
-def test_plans_do_not_depend_on_how_the_ready_ids_are_stored(
-    case: str, shape: str, script: list[Wave]
-) -> None:
+def test_plans_do_not_depend_on_how_the_ready_ids_are_stored(case: str, shape: str, script: list[Wave]) -> None:
     assert play(case, script, shape=SHAPES[shape]) == play(case, script)
 
 
@@ -154,6 +152,19 @@ def test_plans_do_not_depend_on_how_the_ready_ids_are_stored(
 def test_a_restored_scheduler_goes_on_alike(case: str, script: list[Wave], data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(script) - 1))
     assert play(case, script, cut=cut) == play(case, script)
+
+
+@every_case
+def test_a_restore_replaces_what_was_there(case: str) -> None:
+    scheduler, used = opened(case), opened(case)
+    everyone = np.arange(5, dtype=np.uint32)
+    for each, waves in ((scheduler, 2), (used, 5)):
+        each.add(0, as_groups((0, 1, 2, 3, 1)))
+        for number in range(waves):
+            each.plan(number, everyone)
+    used.restore(scheduler.capture())
+    for number in range(2, 12):
+        assert used.plan(number, everyone).tolist() == scheduler.plan(number, everyone).tolist()
 
 
 @every_case
@@ -178,11 +189,12 @@ def test_a_state_restored_is_captured_as_the_same_bytes(case: str, script: list[
 
 
 @every_case
-def test_a_plan_and_the_caller_share_no_memory(case: str) -> None:
+@pytest.mark.parametrize("dtype", ["u4", "i8"])
+def test_a_plan_and_the_caller_share_no_memory(case: str, dtype: str) -> None:
     scheduler, twin = opened(case), opened(case)
     for each in (scheduler, twin):
         each.add(0, as_groups((0, 1, 2, 3, 1)))
-    buffer = np.arange(5, dtype=np.uint32)
+    buffer: AgentIds = np.arange(5).astype(dtype)
     plan = scheduler.plan(0, buffer)
     before = plan.tolist()
     buffer[:] = 4

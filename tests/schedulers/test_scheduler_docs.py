@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import doctest
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,6 @@ import msgspec
 import pytest
 
 from wavelock.schedulers import dag, priority, round_robin
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 PAGE = Path(__file__).parents[2] / "docs" / "schedulers.md"
 SETTINGS = {
@@ -26,9 +20,7 @@ SETTINGS = {
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(
-        rf"^```{language}\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
-    )
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
 def test_the_python_examples_print_what_they_show() -> None:
@@ -42,7 +34,7 @@ def test_the_python_examples_print_what_they_show() -> None:
 
 @pytest.mark.parametrize("block", blocks("toml"))
 def test_the_settings_shown_are_accepted(block: str) -> None:
-    shown: dict[str, Any] = tomllib.loads(block)["scheduler"]
+    shown: dict[str, Any] = msgspec.toml.decode(block)["scheduler"]
     use = shown.pop("use")
     assert msgspec.to_builtins(msgspec.convert(shown, SETTINGS[use])) == {
         **msgspec.to_builtins(SETTINGS[use]()),

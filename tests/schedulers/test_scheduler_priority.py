@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wavelock.schedulers._shared import frame_state
 from wavelock.schedulers.interface import AgentIds, GroupInfo
 from wavelock.schedulers.priority import AGENT_LIMIT, PRIORITY_LIMIT, Priority, PrioritySettings
 
@@ -113,9 +114,7 @@ def test_without_aging_a_low_priority_can_wait_for_ever() -> None:
 
 
 @given(masks=masks, width=widths)
-def test_with_equal_priorities_and_aging_one_the_longest_waiting_goes_first(
-    masks: list[int], width: int
-) -> None:
+def test_with_equal_priorities_and_aging_one_the_longest_waiting_goes_first(masks: list[int], width: int) -> None:
     scheduler = scheduler_of(PrioritySettings(width, 1), [4] * 12)
     queue: list[int] = []
     for wave, mask in enumerate(masks):
@@ -160,6 +159,15 @@ def test_a_state_for_other_agents_or_without_aging_is_refused() -> None:
         scheduler_of(PrioritySettings(2, 1), [0] * 4).restore(state)
     with pytest.raises(ValueError, match="aging is off"):
         scheduler_of(PrioritySettings(2), [0] * 5).restore(state)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "waited"), [([1, 1], [1, 1]), ([2, 1], [1, 1]), ([1, 2], [1, 0]), ([1, 5], [1, 1])]
+)
+def test_a_state_that_no_capture_writes_is_refused(waiting: list[int], waited: list[int]) -> None:
+    payload = np.array(waiting, "<u4").tobytes() + np.array(waited, "<i8").tobytes()
+    with pytest.raises(ValueError, match="does not fit"):
+        scheduler_of(PrioritySettings(2, 1), [0] * 5).restore(frame_state("priority", 1, payload))
 
 
 @pytest.mark.parametrize("value", [PRIORITY_LIMIT, -PRIORITY_LIMIT - 1, 2**70])

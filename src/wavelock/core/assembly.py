@@ -26,7 +26,7 @@ from wavelock.core.journal import RunFileJournal
 from wavelock.core.kernel import Kernel
 from wavelock.core.population import Group
 from wavelock.core.ports import FeedPort, InferenceAnswer, InferencePort, JournalPort, ModelReport
-from wavelock.core.profile import AgentSection, Profile
+from wavelock.core.profile import Profile
 from wavelock.core.profile_rules import config_bytes, stream_files
 from wavelock.core.runfile import create_run_file, next_run_file
 from wavelock.core.runtime import Parts
@@ -142,8 +142,8 @@ def directory(profile: Profile) -> bytes:
     for group in profile.agents:
         rows.append(directory_row(DirectoryKind.GROUP, first, group.count, group.name))
         first += group.count
-    for kind, named in ((DirectoryKind.TOPIC, profile.topics), (DirectoryKind.MODEL, profile.models)):
-        rows += [directory_row(kind, number, 1, item.name) for number, item in enumerate(named)]
+    rows += [directory_row(DirectoryKind.TOPIC, at, 1, topic.name) for at, topic in enumerate(profile.topics)]
+    rows += [directory_row(DirectoryKind.MODEL, at, 1, model.name) for at, model in enumerate(profile.models)]
     spawnable = {name for group in profile.agents for name in group.grants.spawn}
     for number, group in enumerate(profile.agents):
         if group.name in spawnable or "*" in spawnable:

@@ -72,7 +72,7 @@ class Effects:
             Outbound.EXIT: self._exit,
             Outbound.WATCH: self._watch,
         }
-        self._exit_code: int | None = None
+        self._exit_codes: list[int] = []
 
     def open_wave(self, wave: int) -> WaveRecord:
         """Begin the record of a wave."""
@@ -84,14 +84,14 @@ class Effects:
 
     def apply(self, agent: Agent, effects: list[Effect], data: bytes) -> None:
         """Do all effects of a turn. An exit comes last, wherever it was written."""
-        self._exit_code = None
+        self._exit_codes.clear()
         for effect in effects:
             if effect.end - effect.start > agent.group.limits.message and effect.kind != Outbound.LOG:
                 self._refuse(agent, effect, Reason.TOO_LARGE)
             else:
                 self._apply[effect.kind](agent, effect, data)  # type: ignore[index]
-        if self._exit_code is not None:
-            self.end(agent, EndReason.EXITED, self._exit_code)
+        if self._exit_codes:
+            self.end(agent, EndReason.EXITED, self._exit_codes[0])
 
     def _send(self, agent: Agent, effect: Effect, data: bytes) -> None:
         kind, peer, tag, start, end, following = effect
@@ -202,7 +202,7 @@ class Effects:
         self.population.ready[agent.number] = 1
 
     def _exit(self, _agent: Agent, effect: Effect, data: bytes) -> None:
-        self._exit_code = I32.unpack_from(data, effect.start)[0]
+        self._exit_codes.append(I32.unpack_from(data, effect.start)[0])
 
     # ---- grants ----
 
@@ -346,5 +346,3 @@ class Effects:
 def frame_bytes(payload: int) -> int:
     """The bytes of a frame with a payload of this size."""
     return FRAME_HEADER.size + padded(payload)
-
-

@@ -104,7 +104,7 @@ class RunFileJournal:
         """What is to be written next; empty when the journal closes."""
         with self._changed:
             self._changed.wait_for(lambda: self._backlog or self._closing is not None)
-            batch = []
+            batch: list[WaveRecord] = []
             while self._backlog and len(batch) < BATCH_WAVES:
                 record = self._backlog.popleft()
                 self._backlog_bytes -= record.size_bytes

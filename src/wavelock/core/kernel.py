@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from wavelock.core.abi import TURN_HEADER, EndReason, Fault, Flag, Inbound, frame
 from wavelock.core.digest import wave_digest
@@ -32,14 +33,15 @@ _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _NO_WAVE: Final = -1
 
 
-def _mix(value: np.typing.NDArray[np.uint64]) -> np.typing.NDArray[np.uint64]:
+def _mix(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """splitmix64's finaliser (Steele, Lea, Flood, 2014), element by element."""
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
+    mixed: npt.NDArray[np.uint64] = value ^ (value >> np.uint64(31))
+    return mixed
 
 
-def turn_entropy(seed: int, wave: int, agents: U32Array) -> np.typing.NDArray[np.uint64]:
+def turn_entropy(seed: int, wave: int, agents: U32Array) -> npt.NDArray[np.uint64]:
     """The entropy of each agent's turn: three rounds of splitmix64 over seed, wave and agent id. Shape (n,), u64."""
     base = _mix(np.array([seed], np.uint64) + _GOLDEN)
     base = _mix((base ^ np.uint64(wave)) + _GOLDEN)

@@ -23,7 +23,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of all sections: unknown keys are refused."""
 
 
-class RunSection(Section, kw_only=True):
+class RunSection(Section, frozen=True, kw_only=True):
     """`[run]`: what the run is called and how it is seeded and bounded."""
 
     name: Annotated[Name, Meta(description="Names the run and its file.")] = "run"
@@ -33,7 +33,7 @@ class RunSection(Section, kw_only=True):
     wave_ns: Annotated[Duration, Meta(description="Virtual time from one wave to the next.")] = Duration(1_000_000)
 
 
-class LimitsSection(Section, kw_only=True):
+class LimitsSection(Section, frozen=True, kw_only=True):
     """`[limits]`: every bound of a run, with its unit. Per agent unless said; `[[agents]]` may set its own."""
 
     fuel_per_turn: Annotated[Positive, Meta(description="Fuel units that one turn may use.")] = 10_000_000
@@ -46,13 +46,15 @@ class LimitsSection(Section, kw_only=True):
     overflow: Annotated[
         Literal["reject", "drop-oldest"], Meta(description="What a full mailbox does with one frame more.")
     ] = "reject"
-    denied: Annotated[
-        Literal["answer", "fault"], Meta(description="What an effect without a grant becomes.")
-    ] = "answer"
+    denied: Annotated[Literal["answer", "fault"], Meta(description="What an effect without a grant becomes.")] = (
+        "answer"
+    )
     timers: Annotated[Count, Meta(description="Timers that an agent may have pending.")] = 1024
     watches: Annotated[Count, Meta(description="Key prefixes that an agent may watch.")] = 64
     restarts: Annotated[Count, Meta(description="Fresh starts after faults that an agent may have.")] = 3
-    stack: Annotated[ByteSize, Meta(description="Native stack of one turn, bytes; the whole run's.")] = ByteSize(512 << 10)
+    stack: Annotated[ByteSize, Meta(description="Native stack of one turn, bytes; the whole run's.")] = ByteSize(
+        512 << 10
+    )
     agents: Annotated[Positive, Meta(description="Agents alive at one time; the whole run's.")] = 20_000
     spawn_depth: Annotated[Count, Meta(description="Generations of spawned agents; the whole run's.")] = 16
     state: Annotated[ByteSize, Meta(description="Bytes of keys and values; the whole run's.")] = ByteSize(256 << 20)
@@ -61,7 +63,7 @@ class LimitsSection(Section, kw_only=True):
     journal: Annotated[ByteSize, Meta(description="Bytes of the run file; the whole run's.")] = ByteSize(64 << 30)
 
 
-class AgentLimits(Section, kw_only=True):
+class AgentLimits(Section, frozen=True, kw_only=True):
     """`[agents.limits]`: this group's own bounds; what is absent comes from `[limits]`."""
 
     fuel_per_turn: Positive | None = None
@@ -78,7 +80,7 @@ class AgentLimits(Section, kw_only=True):
     restarts: Count | None = None
 
 
-class Grants(Section, kw_only=True):
+class Grants(Section, frozen=True, kw_only=True):
     """`[agents.grants]`: what the group may use. Deny by default: an empty list grants nothing, "*" everything."""
 
     models: Annotated[tuple[str, ...], Meta(description="Models it may ask.")] = ()
@@ -88,7 +90,7 @@ class Grants(Section, kw_only=True):
     spawn: Annotated[tuple[str, ...], Meta(description="Groups whose agents it may spawn.")] = ()
 
 
-class ModelSection(Section, kw_only=True):
+class ModelSection(Section, frozen=True, kw_only=True):
     """`[[models]]`: one model that agents may ask."""
 
     name: Annotated[Name, Meta(description="What grants and agents call it.")]
@@ -103,14 +105,14 @@ class ModelSection(Section, kw_only=True):
     max_batch_rows: Annotated[Positive, Meta(description="Rows of one batch at most.")] = 1024
 
 
-class TopicSection(Section, kw_only=True):
+class TopicSection(Section, frozen=True, kw_only=True):
     """`[[topics]]`: a named list of receivers."""
 
     name: Annotated[Name, Meta(description="What grants and agents call it.")]
     subscribers: Annotated[tuple[str, ...], Meta(description="Groups that receive what is published.")] = ()
 
 
-class AgentSection(Section, kw_only=True):
+class AgentSection(Section, frozen=True, kw_only=True):
     """`[[agents]]`: a group of agents that run one module. With `count = 0` it is a template for spawning."""
 
     name: Annotated[Name, Meta(description="The group's name; its agents are name/0, name/1, ...")]
@@ -124,7 +126,7 @@ class AgentSection(Section, kw_only=True):
     grants: Annotated[Grants, Meta(description="What the group may use.")] = Grants()
 
 
-class InputSection(Section, kw_only=True):
+class InputSection(Section, frozen=True, kw_only=True):
     """`[[inputs]]`: files cut into records, each a message from the world outside."""
 
     name: Annotated[Name, Meta(description="Names the stream in errors and in the run file.")]
@@ -138,7 +140,7 @@ class InputSection(Section, kw_only=True):
     per_wave: Annotated[Positive, Meta(description="Records that enter before one wave.")] = 1
 
 
-class RecordSection(Section, kw_only=True):
+class RecordSection(Section, frozen=True, kw_only=True):
     """`[record]`: the run file."""
 
     enabled: Annotated[bool, Meta(description="Write a run file.")] = True
@@ -149,7 +151,7 @@ class RecordSection(Section, kw_only=True):
     turns: Annotated[bool, Meta(description="Keep each turn's fuel, fault and checksum, to name agents.")] = True
 
 
-class WorkersSection(Section, kw_only=True):
+class WorkersSection(Section, frozen=True, kw_only=True):
     """`[workers]`: who executes turns."""
 
     use: str = "inline"
@@ -157,14 +159,14 @@ class WorkersSection(Section, kw_only=True):
     settings: msgspec.Struct | None = None
 
 
-class Choice(Section, kw_only=True):
+class Choice(Section, frozen=True, kw_only=True):
     """A family's chosen member: `use` and its own settings, checked by the member."""
 
     use: str
     settings: msgspec.Struct | None = None
 
 
-class Profile(Section, kw_only=True):
+class Profile(Section, frozen=True, kw_only=True):
     """A whole profile, checked.
 
     source: the file's path, or what stands for it in errors. base: the folder that relative paths start from.

@@ -45,10 +45,11 @@ Settings = Callable[[str, str], "type[msgspec.Struct] | Problem"]
 def read_toml(text: str, source: str) -> dict[str, Any]:
     """Parse TOML. Raises ProfileError with line and column."""
     try:
-        return tomllib.loads(text)
+        tables: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         what, _, where = str(error).rpartition(" (at ")
         raise ProfileError(source, [Problem(where.rstrip(")"), f"not TOML: {what or error}")]) from None
+    return tables
 
 
 def read_file(path: Path) -> str:
@@ -107,9 +108,7 @@ def _toml_value(text: str) -> Any:
         return text
 
 
-def build_profile(
-    raw: dict[str, Any], source: str, base: Path, settings: Settings, *, files: bool = True
-) -> Profile:
+def build_profile(raw: dict[str, Any], source: str, base: Path, settings: Settings, *, files: bool = True) -> Profile:
     """Check raw tables and build the profile.
 
     settings: looks up a plugin's settings struct. files: also check that the files it names exist (not on a replay).

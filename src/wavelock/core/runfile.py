@@ -96,7 +96,9 @@ def create_run_file(path: Path) -> None:
         connection = sqlite3.connect(path)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT};{SCHEMA}")
+            connection.executescript(
+                f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT};{SCHEMA}"
+            )
         finally:
             connection.close()
     except FileExistsError:

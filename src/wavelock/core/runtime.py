@@ -18,9 +18,9 @@ from typing import Protocol
 
 import numpy as np
 
+from wavelock.core.abi import Fault
 from wavelock.core.errors import UserError, WavelockError
 from wavelock.core.events import AgentFault, LogLine, Output, RunEnded, RunStarted, WaveCommitted
-from wavelock.core.abi import Fault
 from wavelock.core.inputs import LiveFeed
 from wavelock.core.kernel import DueBatch, Kernel
 from wavelock.core.ports import FeedPort, InferencePort, JournalPort
@@ -76,8 +76,8 @@ class RunLoop:
 
         Raises EnvironmentFailure, and UserError for what only shows while running (an input record too large).
         """
-        if self._closed:
-            raise UserError("this run is closed; open a new Runtime")
+        if self._closed or self._ended == "failed":
+            raise UserError(f"this run {'is closed' if self._closed else 'has failed'}; open a new Runtime")
         try:
             return self._step()
         except BaseException:
@@ -128,8 +128,14 @@ class RunLoop:
         answers = self._parts.inference.collect(batch.wave, batch.model)
         return [
             Answered(
-                batch.wave, request.position, batch.model, request.agent, request.life, request.tag,
-                answer.reason, answer.payload,
+                batch.wave,
+                request.position,
+                batch.model,
+                request.agent,
+                request.life,
+                request.tag,
+                answer.reason,
+                answer.payload,
             )  # fmt: skip
             for request, answer in zip(batch.requests, answers, strict=True)
         ]
@@ -197,6 +203,11 @@ class RunLoop:
     def stop(self) -> None:
         """End the run after the wave in progress. May be called from any thread, and from a signal handler."""
         self._stopping = True
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopping
 
     def post(self, agent: str, payload: bytes, tag: int = 0) -> None:
         """Send a message from the world outside; it enters before the next wave. May be called from any thread.

@@ -67,10 +67,10 @@ class Reply(IntEnum):
 
 
 class Message(NamedTuple):
-    """A request or a reply. parts: the body in pieces, to be written one after the other."""
+    """A request or a reply about so many agents. parts: the body in pieces, to be written one after the other."""
 
     kind: int
-    count: int
+    agents: int
     parts: Sequence[Bytes]
 
 

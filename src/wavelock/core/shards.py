@@ -36,7 +36,7 @@ class Incoming(Protocol):
         """A `shard.Reply`."""
 
     @property
-    def count(self) -> int:
+    def agents(self) -> int:
         """How many agents it speaks of."""
 
     @property
@@ -68,7 +68,7 @@ class ShardSet:
         """Open the shards. Raises ModuleError for a module that the engine cannot compile."""
         self._links = links
         request = open_request(groups)
-        self._ask({worker: request for worker in range(len(links))}, Reply.DONE)
+        self._ask(dict.fromkeys(range(len(links)), request), Reply.DONE)
         self._closed = False
 
     def _ask(self, requests: dict[int, Message], expected: Reply) -> dict[int, Incoming]:

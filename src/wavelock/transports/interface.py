@@ -11,7 +11,7 @@ class Received(NamedTuple):
     """A request or a reply as it arrived. body: valid until the next send or receive on this endpoint."""
 
     kind: int
-    count: int
+    agents: int
     body: memoryview
 
 

@@ -41,7 +41,7 @@ class _Arena:
         size = sum(len(part) for part in message.parts)
         if _HEADER.size + size > len(self.view):
             self._map(max(2 * len(self.view), _HEADER.size + size))
-        _HEADER.pack_into(self.view, 0, message.kind, message.count, size)
+        _HEADER.pack_into(self.view, 0, message.kind, message.agents, size)
         at = _HEADER.size
         for part in message.parts:
             self.view[at : at + len(part)] = part

@@ -39,6 +39,7 @@ PAGE: Final = 1 << 16
 def _raw(name: str, result: Any, *arguments: Any) -> Any:
     """A foreign function that takes plain addresses: half the price of the typed one."""
     address = ctypes.cast(getattr(ffi.dll, name), ctypes.c_void_p).value
+    assert address is not None
     return ctypes.CFUNCTYPE(result, *arguments)(address)
 
 
@@ -114,7 +115,9 @@ class WasmtimeInstance:
         """The fault of a trap. A turn that ends so after it grew its memory to the limit is a `memory` fault."""
         fault = _FAULTS.get(code)
         if fault is None:
-            raise EnvironmentFailure(f"{self._plan.name}: wasmtime stopped with trap code {code}, which no agent causes")
+            raise EnvironmentFailure(
+                f"{self._plan.name}: wasmtime stopped with trap code {code}, which no agent causes"
+            )
         if fault in _GROWTH_FAULTS and hasattr(self, "_memory"):
             pages = self._memory.size(self._live())
             if pages > self._initial_pages and (pages + 1) * PAGE > self._plan.memory_bytes:

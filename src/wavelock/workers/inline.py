@@ -28,7 +28,7 @@ class _InlineEnd:
         """See `transports.interface.Endpoint`."""
         request = self._far.receive()
         if request is not None:
-            self._far.send(self._service.handle(request.kind, request.count, request.body))
+            self._far.send(self._service.handle(request.kind, request.agents, request.body))
         return self._near.receive()
 
     def close(self) -> None:

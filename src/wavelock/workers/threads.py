@@ -49,7 +49,7 @@ class ThreadWorkers:
 def _serve(far: Endpoint, make_service: MakeService) -> None:
     service = make_service()
     while (request := far.receive()) is not None:
-        far.send(service.handle(request.kind, request.count, request.body))
+        far.send(service.handle(request.kind, request.agents, request.body))
 
 
 @hookimpl

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import wasmtime
 
@@ -96,9 +98,7 @@ ACCEPTED = [
     if operator.immediates is not Immediate.UNREAD and operator.name not in DELIMITERS
 ]
 UNREAD = [
-    operator
-    for operator in BY_CODE.values()
-    if operator.immediates is Immediate.UNREAD and operator.name not in LEGACY
+    operator for operator in BY_CODE.values() if operator.immediates is Immediate.UNREAD and operator.name not in LEGACY
 ]
 TYPED = [operator for operator in ACCEPTED if operator.signature]
 
@@ -148,6 +148,7 @@ def typed_module(operator: Operator, results: str) -> bytes:
     return assemble(f"{operands} {text(operator)}", params, results, prelude)
 
 
+@pytest.fixture(scope="module")
 def engine() -> wasmtime.Engine:
     config = wasmtime.Config()
     config.wasm_threads = True
@@ -155,16 +156,13 @@ def engine() -> wasmtime.Engine:
     return wasmtime.Engine(config)
 
 
-ENGINE = engine()
-
-
 @pytest.mark.parametrize("operator", TYPED, ids=ids)
-def test_signature_is_the_engines(operator: Operator) -> None:
+def test_signature_is_the_engines(operator: Operator, engine: wasmtime.Engine) -> None:
     gives = operator.signature.partition(":")[2]
     results = " ".join(f"(result {TYPES[letter]})" for letter in gives)
-    wasmtime.Module.validate(ENGINE, typed_module(operator, results))
+    wasmtime.Module.validate(engine, typed_module(operator, results))
     with pytest.raises(wasmtime.WasmtimeError):
-        wasmtime.Module.validate(ENGINE, typed_module(operator, f"{results} (result i32)"))
+        wasmtime.Module.validate(engine, typed_module(operator, f"{results} (result i32)"))
 
 
 def unlisted() -> list[bytes]:
@@ -178,18 +176,18 @@ def unlisted() -> list[bytes]:
     return plain + prefixed
 
 
-def test_what_the_table_lacks_the_engine_lacks() -> None:
+def test_what_the_table_lacks_the_engine_lacks(engine: wasmtime.Engine) -> None:
     head, _, tail = assemble("nop nop nop nop nop nop nop").partition(b"\x01" * 7)
     for code in unlisted():
         with pytest.raises(wasmtime.WasmtimeError) as caught:
-            wasmtime.Module.validate(ENGINE, head + code + b"\x01" * (7 - len(code)) + tail)
+            wasmtime.Module.validate(engine, head + code + b"\x01" * (7 - len(code)) + tail)
         lacking = ("illegal opcode", "unknown 0x", "not enabled", "requires", "support", "end-of-file")
         assert any(word in str(caught.value) for word in lacking), (code.hex(), str(caught.value))
 
 
 def test_every_operator_has_its_own_name_but_the_two_selects() -> None:
     names = sorted(operator.name for operator in BY_CODE.values())
-    assert [name for name, after in zip(names, names[1:], strict=False) if name == after] == ["select"]
+    assert [name for name, after in pairwise(names) if name == after] == ["select"]
 
 
 def test_the_table_is_complete() -> None:

@@ -18,7 +18,7 @@ from wavelock.core.form.check import check_code, check_exports
 from wavelock.core.form.features import MVP
 from wavelock.core.form.module import Module
 from wavelock.core.form.names import function_name
-from wavelock.core.form.sections import read_module
+from wavelock.core.form.sections import frame, read_sections
 from wavelock.core.form.sniff import check_header
 
 __all__ = ["FORM_VERSION", "Extern", "ModuleInfo", "check_module"]
@@ -61,13 +61,12 @@ def check_module(data: bytes, name: str, *, abi: bool = True) -> ModuleInfo:
     Raises ModuleError: name, function, byte offset, found against expected, the way out.
     """
     if len(data) > limits.MODULE_BYTES:
-        raise ModuleError(
-            f"{name}: found {len(data)} bytes, expected at most {limits.MODULE_BYTES} in a module"
-        )
+        raise ModuleError(f"{name}: found {len(data)} bytes, expected at most {limits.MODULE_BYTES} in a module")
     module: Module | None = None
     try:
         check_header(data)
-        module = read_module(data)
+        module = frame(data)
+        read_sections(module)
         features = module.features | check_code(module)
         if abi:
             check_exports(module)

@@ -85,9 +85,7 @@ def _out_of_range(offset: int, kind: str) -> FormError:
 
 
 def _too_long(offset: int, kind: str, bits: int) -> FormError:
-    return FormError(
-        offset, f"found a LEB128 integer of more than {(bits + 6) // 7} bytes, expected a {kind}"
-    )
+    return FormError(offset, f"found a LEB128 integer of more than {(bits + 6) // 7} bytes, expected a {kind}")
 
 
 class Reader:
@@ -152,9 +150,7 @@ class Reader:
         if count > most:
             raise FormError(offset, f"found {count} {what} in {self.part}, expected at most {most}")
         if count > self.left:
-            raise FormError(
-                offset, f"found {count} {what} in {self.part}, but only {self.left} bytes are left there"
-            )
+            raise FormError(offset, f"found {count} {what} in {self.part}, but only {self.left} bytes are left there")
         return count
 
     def finish(self) -> None:

@@ -50,9 +50,7 @@ def _check_body(data: bytes, body: Body, seen: set[int], found: set[str]) -> Non
             found.add(features.REFERENCE_TYPES)
     if offset + 1 != body.end:
         left = body.end - offset - 1
-        raise FormError(
-            offset + 1, f"found {left} bytes after the `end` that closes the function, expected none"
-        )
+        raise FormError(offset + 1, f"found {left} bytes after the `end` that closes the function, expected none")
 
 
 def _uses_second_table(operator: Operator, value: Value) -> bool:
@@ -73,9 +71,7 @@ def _missing(module: Module) -> Iterator[str]:
     for name in _REQUIRED:
         if name not in module.exports:
             wanted = f"function {_FUNCTIONS[name]}" if name in _FUNCTIONS else "memory"
-            near = difflib.get_close_matches(
-                name, [other for other in module.exports if other not in _REQUIRED], 1
-            )
+            near = difflib.get_close_matches(name, [other for other in module.exports if other not in _REQUIRED], 1)
             hint = f" (is it {shown(near[0])}?)" if near else ""
             yield f"found no export {name}, expected a {wanted}{hint}"
 

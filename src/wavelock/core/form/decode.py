@@ -69,17 +69,13 @@ def instructions(data: bytes, start: int, end: int) -> Iterator[Instruction]:
 
 def _cut(offset: int, position: int, end: int) -> FormError:
     if position > end:
-        return FormError(
-            offset, f"the instruction that starts here runs past the end of the code at {at(end)}"
-        )
+        return FormError(offset, f"the instruction that starts here runs past the end of the code at {at(end)}")
     return FormError(end, "the code ends here without the `end` that closes it")
 
 
 def _deeper(depth: int, offset: int) -> int:
     if depth > limits.NESTING:
-        raise FormError(
-            offset, f"found blocks nested more than {limits.NESTING} deep, expected at most that many"
-        )
+        raise FormError(offset, f"found blocks nested more than {limits.NESTING} deep, expected at most that many")
     return depth + 1
 
 

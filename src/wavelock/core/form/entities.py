@@ -62,9 +62,7 @@ def read_function_type(reader: Reader) -> FunctionType:
     if form in _REFUSED_TYPES:
         raise features.refusal(_REFUSED_TYPES[form][0], offset, _REFUSED_TYPES[form][1])
     if form != _FUNCTION_TYPE:
-        raise FormError(
-            offset, f"found a type of form {form:#04x}, expected {_FUNCTION_TYPE:#04x} (a function type)"
-        )
+        raise FormError(offset, f"found a type of form {form:#04x}, expected {_FUNCTION_TYPE:#04x} (a function type)")
     params = read_value_types(reader, "parameters", limits.PARAMETERS)
     return FunctionType(params, read_value_types(reader, "results", limits.RESULTS))
 
@@ -74,9 +72,7 @@ def read_table_limits(reader: Reader) -> Limits:
     offset = reader.position
     code = reader.byte()
     if code == _TABLE_WITH_CONSTANT:
-        raise features.refusal(
-            features.FUNCTION_REFERENCES, offset, "a table with a first value for its entries"
-        )
+        raise features.refusal(features.FUNCTION_REFERENCES, offset, "a table with a first value for its entries")
     check_reference_type(code, offset)
     found = _read_limits(reader, "a table")
     if found.minimum > limits.TABLE_ENTRIES:
@@ -91,9 +87,7 @@ def read_memory_limits(reader: Reader) -> Limits:
     found = _read_limits(reader, "a memory")
     for pages in (found.minimum, found.maximum or 0):
         if pages > limits.MEMORY_PAGES:
-            raise FormError(
-                offset, f"found a memory of {pages} pages, expected at most {limits.MEMORY_PAGES} (4 GiB)"
-            )
+            raise FormError(offset, f"found a memory of {pages} pages, expected at most {limits.MEMORY_PAGES} (4 GiB)")
     return found
 
 
@@ -101,9 +95,7 @@ def _read_limits(reader: Reader, what: str) -> Limits:
     offset = reader.position
     flags = reader.byte()
     if flags & ~(_HAS_MAXIMUM | _SHARED | _IS_64 | _PAGE_SIZE):
-        raise FormError(
-            offset, f"found {what} with flags {flags:#04x}, expected 0 (no maximum) or 1 (a maximum)"
-        )
+        raise FormError(offset, f"found {what} with flags {flags:#04x}, expected 0 (no maximum) or 1 (a maximum)")
     for bit, feature, kind in (
         (_SHARED, features.THREADS, "shared"),
         (_IS_64, features.MEMORY64, "64-bit"),
@@ -114,9 +106,7 @@ def _read_limits(reader: Reader, what: str) -> Limits:
     minimum = reader.u32()
     maximum = reader.u32() if flags & _HAS_MAXIMUM else None
     if maximum is not None and maximum < minimum:
-        raise FormError(
-            offset, f"found {what} with the maximum {maximum}, expected at least its minimum {minimum}"
-        )
+        raise FormError(offset, f"found {what} with the maximum {maximum}, expected at least its minimum {minimum}")
     return Limits(minimum, maximum)
 
 
@@ -138,13 +128,9 @@ def read_constant(reader: Reader) -> None:
             reader.position = offset + 1
             break
         if operator.name in _EXTENDED:
-            raise features.refusal(
-                features.EXTENDED_CONST, offset, f"{operator.name} in a constant expression"
-            )
+            raise features.refusal(features.EXTENDED_CONST, offset, f"{operator.name} in a constant expression")
         if operator.name not in _CONSTANTS:
             raise FormError(offset, f"found {operator.name} in a constant expression, expected a constant")
         found.append(operator.name)
     if len(found) != 1:
-        raise FormError(
-            reader.position - 1, f"found {len(found)} constants in a constant expression, expected 1"
-        )
+        raise FormError(reader.position - 1, f"found {len(found)} constants in a constant expression, expected 1")

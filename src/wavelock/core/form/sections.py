@@ -36,22 +36,20 @@ from wavelock.core.form.sniff import HEADER_BYTES
 from wavelock.core.form.types import FUNCREF, V128, check_reference_type
 
 _CUSTOM: Final = 0
-_TAG: Final = 13
-_DATA: Final = 11
 _IN_ORDER: Final = {
     1: "type",
     2: "import",
     3: "function",
     4: "table",
     5: "memory",
-    _TAG: "tag",
+    13: "tag",
     6: "global",
     7: "export",
     8: "start",
     9: "element",
     12: "data count",
     10: "code",
-    _DATA: "data",
+    11: "data",
 }
 """Section ids in the order that the specification sets, which is not that of the numbers."""
 _RANK: Final = {code: rank for rank, code in enumerate(_IN_ORDER, 1)}
@@ -61,15 +59,19 @@ _FUNCTION_INDEXES: Final = 0x00
 
 def read_module(data: bytes) -> Module:
     """The module in `data`, whose header has been checked. Raises FormError."""
-    sections = _frame(data)
-    module = Module(data, sections)
-    for section in sections:
+    module = frame(data)
+    read_sections(module)
+    return module
+
+
+def read_sections(module: Module) -> None:
+    """Fills a module that `frame` made; an error leaves what was read, names of functions among it."""
+    for section in module.sections:
         if section.code != _CUSTOM:
-            reader = Reader(data, section.start, section.end, part_name(section.code))
+            reader = Reader(module.data, section.start, section.end, part_name(section.code))
             _READERS[section.code](reader, module)
             reader.finish()
     _check_counts(module)
-    return module
 
 
 def part_name(code: int) -> str:
@@ -77,7 +79,8 @@ def part_name(code: int) -> str:
     return f"the {_IN_ORDER.get(code, 'custom')} section"
 
 
-def _frame(data: bytes) -> tuple[Section, ...]:
+def frame(data: bytes) -> Module:
+    """The sections of a module, none of them read yet."""
     sections = []
     position, rank = HEADER_BYTES, 0
     while position < len(data):
@@ -86,7 +89,7 @@ def _frame(data: bytes) -> tuple[Section, ...]:
             rank = _check_order(section.code, rank, position)
         sections.append(section)
         position = section.end
-    return tuple(sections)
+    return Module(data, tuple(sections))
 
 
 def _frame_one(data: bytes, offset: int) -> Section:
@@ -101,9 +104,7 @@ def _frame_one(data: bytes, offset: int) -> Section:
         ) from None
     if size > len(data) - start:
         has = f"it says {size} bytes and has {len(data) - start}"
-        raise FormError(
-            len(data), f"the module ends here, inside {part_name(code)}: {has}; it starts at {at(offset)}"
-        )
+        raise FormError(len(data), f"the module ends here, inside {part_name(code)}: {has}; it starts at {at(offset)}")
     if code != _CUSTOM:
         return Section(code, start, start + size)
     reader = Reader(data, start, start + size, "a custom section")
@@ -124,14 +125,10 @@ def _check_counts(module: Module) -> None:
     end = len(module.data)
     functions, bodies = len(module.functions), len(module.bodies)
     if functions != bodies:
-        raise FormError(
-            end, f"found {functions} functions declared and {bodies} bodies, expected as many of each"
-        )
+        raise FormError(end, f"found {functions} functions declared and {bodies} bodies, expected as many of each")
     declared, found = module.data_count, len(module.data_segments)
     if declared is not None and declared != found:
-        raise FormError(
-            end, f"found {found} data segments, expected the {declared} that the data count section says"
-        )
+        raise FormError(end, f"found {found} data segments, expected the {declared} that the data count section says")
 
 
 def _types(reader: Reader, module: Module) -> None:
@@ -188,9 +185,7 @@ def _imports_refused(found: list[Import], module: Module) -> FormError:
 
 def _import_way_out(first: Import, module: Module) -> str:
     if any(section.name == "linking" for section in module.sections):
-        return (
-            "This is an object file that has not been linked: link it (wasm-ld, or the compiler without -c)"
-        )
+        return "This is an object file that has not been linked: link it (wasm-ld, or the compiler without -c)"
     if first.module.startswith("wasi"):
         return "Build for wasm32-freestanding or wasm32-unknown-unknown, without calls to an operating system"
     if first.type == "memory":
@@ -258,9 +253,7 @@ def _export(reader: Reader, module: Module, offset: int) -> Export:
 def _bad_kind(kind: int, offset: int) -> FormError:
     if kind == 4:
         return features.refusal(features.EXCEPTIONS, offset, "a tag")
-    return FormError(
-        offset, f"found the kind {kind}, expected 0 (function), 1 (table), 2 (memory) or 3 (global)"
-    )
+    return FormError(offset, f"found the kind {kind}, expected 0 (function), 1 (table), 2 (memory) or 3 (global)")
 
 
 def _start(reader: Reader, module: Module) -> None:
@@ -381,12 +374,12 @@ _READERS: Final[Mapping[int, Callable[[Reader, Module], None]]] = {
     3: _functions,
     4: _tables,
     5: _memories,
-    _TAG: _tags,
+    13: _tags,
     6: _globals,
     7: _exports,
     8: _start,
     9: _elements,
     12: _data_count,
     10: _code,
-    _DATA: _data,
+    11: _data,
 }

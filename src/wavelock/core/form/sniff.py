@@ -65,9 +65,7 @@ def _text(data: bytes) -> FormError | None:
         text = codecs.getincrementaldecoder("utf-8")().decode(data[:_PREVIEW_BYTES])
     except UnicodeDecodeError:
         return None
-    if text.lstrip("\ufeff \t\r\n").startswith(
-        ("(module", "(component", "(;", ";;", "(func", "(memory", "(type")
-    ):
+    if text.lstrip("\ufeff \t\r\n").startswith(("(module", "(component", "(;", ";;", "(func", "(memory", "(type")):
         return FormError(0, "this is WebAssembly text: convert it with wat2wasm, or name the file .wat")
     if all(character.isprintable() or character in "\t\r\n\f\ufeff" for character in text):
         return FormError(0, "this is text, expected a WebAssembly module in its binary format")

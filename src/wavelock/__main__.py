@@ -1,0 +1,5 @@
+"""`python -m wavelock`."""
+
+from wavelock.cli import main
+
+main()

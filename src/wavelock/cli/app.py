@@ -1,0 +1,169 @@
+"""The commands and their options. What they do is in the modules beside this one, imported when they run."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from wavelock._version import VERSION
+from wavelock.cli.report import EXIT_INTERRUPTED, report_error
+from wavelock.core.errors import EXIT_USER, UserError, WavelockError
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, nothing else.")
+set_option = click.option(
+    "--set", "settings", multiple=True, metavar="KEY.PATH=VALUE", help="Override any key of the profile."
+)
+SECTIONS = ("agents", "waves", "logs", "faults", "state", "outputs", "inputs", "inference", "modules")
+
+
+def choice_options(command: CommandT) -> CommandT:
+    """The options that pick plugins, shared by the commands that assemble a run."""
+    options = (
+        click.option("--engine", metavar="NAME", help="WebAssembly engine."),
+        click.option("--scheduler", metavar="NAME", help="Scheduler."),
+        click.option("--transport", metavar="NAME", help="Transport."),
+        click.option("--workers", metavar="NAME[:COUNT]", help="Kind of worker, and how many."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def app() -> None:
+    """Run many sandboxed WebAssembly agents in deterministic waves, and replay any run from one file."""
+
+
+@app.command("run")
+@click.argument("profile", type=click.Path(path_type=Path))
+@choice_options
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of every turn's entropy.")
+@click.option("--waves", type=click.IntRange(min=1), help="Stop before this wave.")
+@click.option("--record", type=click.Path(path_type=Path), help="Write the run file here; it must not exist.")
+@click.option("--no-record", is_flag=True, help="Write no run file.")
+@click.option("--fail-on-fault", is_flag=True, help="Exit with 5 where an agent faulted.")
+@set_option
+@json_option
+def run_profile(**options: Any) -> int:
+    """Run PROFILE (a TOML file)."""
+    from wavelock.cli.run import run
+
+    return run(**options)
+
+
+@app.command("check")
+@click.argument("profile", type=click.Path(path_type=Path))
+@choice_options
+@set_option
+@json_option
+def check_profile(**options: Any) -> int:
+    """Check PROFILE: assemble the run, modules and models included, without running it."""
+    from wavelock.cli.run import check
+
+    return check(**options)
+
+
+@app.command("replay")
+@click.argument("run_file", type=click.Path(path_type=Path))
+@click.option("--engine", metavar="NAME", help="WebAssembly engine, where not the recorded one.")
+@click.option("--workers", metavar="NAME[:COUNT]", help="Kind of worker, where not the recorded one.")
+@json_option
+def replay_run(**options: Any) -> int:
+    """Replay RUN_FILE from itself alone and compare every wave; exits with 3 where one differs."""
+    from wavelock.cli.compare import replay_file
+
+    return replay_file(**options)
+
+
+@app.command("diff")
+@click.argument("run_file", type=click.Path(path_type=Path))
+@click.argument("other", type=click.Path(path_type=Path))
+@json_option
+def diff_runs(**options: Any) -> int:
+    """Compare two run files wave by wave; exits with 3 where they differ."""
+    from wavelock.cli.compare import diff_files
+
+    return diff_files(**options)
+
+
+@app.command("inspect")
+@click.argument("run_file", type=click.Path(path_type=Path))
+@click.argument("section", type=click.Choice(SECTIONS), required=False)
+@click.option("--limit", type=click.IntRange(min=0), default=100, show_default=True, help="Rows at most; 0: all.")
+@click.option("--agent", metavar="NAME", help="Only rows of this agent.")
+@json_option
+def inspect_run(**options: Any) -> int:
+    """Show what RUN_FILE holds: a summary, or one section of it."""
+    from wavelock.cli.inspection import inspect
+
+    return inspect(**options)
+
+
+@app.command("plugins")
+@json_option
+def list_plugins(as_json: bool) -> int:
+    """List all plugins, those that cannot be used with the reason."""
+    from wavelock.cli.about import plugins
+
+    return plugins(as_json)
+
+
+@app.command("doctor")
+@json_option
+def run_doctor(as_json: bool) -> int:
+    """Say what this machine has, what is missing and how to get it."""
+    from wavelock.cli.about import doctor
+
+    return doctor(as_json)
+
+
+@app.command("schema")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write it to a file.")
+@json_option
+def show_schema(output: Path | None, as_json: bool) -> int:
+    """Print the JSON schema of profiles, for editors (it is JSON with and without --json)."""
+    from wavelock.cli.about import schema
+
+    return schema(output, as_json)
+
+
+@app.command("version")
+@json_option
+def show_version(as_json: bool) -> int:
+    """Print the version."""
+    from wavelock.cli.report import emit
+
+    emit({"version": VERSION}, as_json, lambda: click.echo(f"wavelock {VERSION}"))
+    return 0
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Run one command line. Answers the exit code; never raises for what a user or the machine did wrong."""
+    as_json = "--json" in arguments
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    if as_json:
+        logging.disable(logging.WARNING)
+    try:
+        code = app.main(list(arguments), prog_name="wavelock", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        if not as_json and isinstance(error, click.UsageError) and error.ctx is not None:
+            click.echo(error.ctx.get_usage(), err=True)
+        return report_error(UserError(error.format_message()), as_json, EXIT_USER)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output left (`| head`): nothing to report, and nowhere to report it.
+        sys.stderr.close()
+        return 0
+    except WavelockError as error:
+        return report_error(error, as_json, error.exit_code)

@@ -1,0 +1,115 @@
+"""What a run shows while it goes on: a live line on a terminal, plain lines elsewhere. An observer like any other."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Final
+
+import click
+
+from wavelock.core.abi import LOG_LEVELS
+from wavelock.core.events import AgentFault, RunEnded, RunStarted, WaveCommitted
+from wavelock.plugins import hookimpl
+
+REFRESH_S: Final = 0.1
+LOG_LEVEL_SHOWN: Final = 1
+"""Log lines up to this level (warning) are shown; all are in the run file."""
+
+
+class Progress:
+    """Shows nothing while the run goes on; base of the others, and what `--json` uses."""
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take down the display."""
+
+    def summary(self, result: RunEnded, elapsed_s: float) -> None:
+        """The closing lines, on standard error: standard output is the agents'."""
+        rate = f"{result.turns / elapsed_s:,.0f} turns/s" if elapsed_s else ""
+        click.echo(
+            f"{result.ended} after {result.waves:,} waves: {result.turns:,} turns, {result.messages:,} messages, "
+            f"{result.faults:,} faults, fuel {result.fuel:,}; {elapsed_s:.2f} s, {rate}",
+            err=True,
+        )
+        click.echo(f"digest {result.digest}", err=True)
+        if result.run_file:
+            click.echo(f"run file {result.run_file} (wavelock replay, inspect, diff)", err=True)
+
+
+class PlainProgress(Progress):
+    """Lines: outputs on standard output; faults, warnings and models on standard error."""
+
+    @hookimpl
+    def wavelock_run_started(self, run: RunStarted) -> None:
+        """One line of what runs, and one a model."""
+        click.echo(
+            f"{run.name}: {run.agents:,} agents, seed {run.seed}; {run.engine}, {run.scheduler}, {run.transport}, "
+            f"{run.workers}:{run.worker_count}",
+            err=True,
+        )
+        for model in run.models:
+            click.echo(f"model {model.name} version {model.version}: {model.got} ({model.reason})", err=True)
+
+    @hookimpl
+    def wavelock_agent_faulted(self, fault: AgentFault) -> None:
+        """One line a fault."""
+        detail = f" ({fault.detail})" if fault.detail else ""
+        click.echo(f"wave {fault.wave}: {fault.agent} faulted: {fault.kind}{detail}", err=True)
+
+    @hookimpl
+    def wavelock_wave_committed(self, wave: WaveCommitted) -> None:
+        """The wave's outputs, where they are text, and its warnings."""
+        for output in wave.outputs:
+            text = output.text
+            click.echo(text if text is not None else f"{output.agent}: {len(output.payload)} bytes, not text")
+        for line in wave.logs:
+            if line.level <= LOG_LEVEL_SHOWN:
+                click.echo(f"wave {line.wave}: {line.agent}: {LOG_LEVELS[line.level]}: {line.text}", err=True)
+
+
+class LiveProgress(PlainProgress):
+    """The same lines above a live one with wave, turns and rate."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
+        self._began = self._shown = time.monotonic()
+        self._turns = 0
+
+    def __enter__(self) -> LiveProgress:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    @hookimpl
+    def wavelock_wave_committed(self, wave: WaveCommitted) -> None:
+        """The lines of a wave, and ten times a second the live one."""
+        super().wavelock_wave_committed(wave)
+        self._turns += wave.turns
+        now = time.monotonic()
+        if now - self._shown >= REFRESH_S:
+            self._shown = now
+            rate = self._turns / (now - self._began)
+            self._live.update(
+                f"wave {wave.wave:,}  turns {self._turns:,}  {rate:,.0f} turns/s  live agents {wave.live:,}",
+                refresh=True,
+            )
+
+
+def make_progress(quiet: bool) -> Progress:
+    """The display that fits where the command runs."""
+    if quiet:
+        return Progress()
+    return LiveProgress() if sys.stderr.isatty() else PlainProgress()

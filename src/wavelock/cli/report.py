@@ -1,0 +1,55 @@
+"""What commands print: one JSON object, or text for people; errors without a traceback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, is_dataclass
+from typing import Any, Final
+
+import click
+
+from wavelock.core.errors import ProfileError, WavelockError
+
+EXIT_INTERRUPTED: Final = 130
+"""Ended at once by a second interrupt, as shells count it: 128 + SIGINT."""
+
+
+def emit(values: Mapping[str, Any], as_json: bool, show: Callable[[], None]) -> None:
+    """Print a command's outcome: as one JSON object, or as `show` does it."""
+    if as_json:
+        click.echo(json.dumps(values, default=_plain, ensure_ascii=False))
+    else:
+        show()
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, bytes):
+        return readable(value)
+    return str(value)
+
+
+def readable(data: bytes) -> str:
+    """Bytes as text: themselves where they are printable UTF-8, else `0x` and hex digits."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return f"0x{data.hex()}"
+    return text if all(char.isprintable() or char in "\n\t" for char in text) else f"0x{data.hex()}"
+
+
+def report_error(error: WavelockError, as_json: bool, code: int) -> int:
+    """Print an error: text on standard error, with `--json` also an object on standard output. Answers the code."""
+    if as_json:
+        problems = [asdict(problem) for problem in error.problems] if isinstance(error, ProfileError) else []
+        emit(
+            {"error": str(error), "kind": type(error).__name__, "problems": problems, "exit_code": code}, True, _nothing
+        )
+    click.echo(f"error: {error}", err=True)
+    return code
+
+
+def _nothing() -> None:
+    """What an error shows beside its text."""

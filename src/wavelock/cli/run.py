@@ -1,0 +1,184 @@
+"""`wavelock run` and `wavelock check`."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from wavelock.cli.progress import make_progress
+from wavelock.cli.report import emit
+from wavelock.core.errors import EXIT_DONE, EXIT_FAULTS, UserError
+from wavelock.core.events import RunEnded
+from wavelock.core.profile import Profile
+from wavelock.core.profile_reader import DEFAULTS, build_profile, override, read_file, read_toml
+from wavelock.plugins.manager import Registry
+from wavelock.runtime import Runtime
+
+FAULTS_LISTED = 1000
+
+
+def split_workers(text: str) -> tuple[str, int | None]:
+    """`threads:4` to kind and count. Raises UserError."""
+    kind, colon, count = text.partition(":")
+    if colon and not count.isdecimal():
+        raise UserError(f'--workers {text}: expected NAME or NAME:COUNT, such as "threads:4"')
+    return kind, int(count) if colon else None
+
+
+def choose(raw: dict[str, Any], family: str, name: str | None) -> None:
+    """Pick another member of a family; the settings of the one it replaces go with it."""
+    if name is None:
+        return
+    table = raw.get(family)
+    if not isinstance(table, dict) or table.get("use", DEFAULTS[family]) != name:
+        raw[family] = {"use": name}
+
+
+def read_profile(
+    profile: Path,
+    registry: Registry,
+    settings: tuple[str, ...],
+    choices: dict[str, str | None],
+    extra: dict[str, Any] | None = None,
+) -> Profile:
+    """A profile with the command line's choices applied: plugins first, then --set, then the other options."""
+    raw = read_toml(read_file(profile), str(profile))
+    workers = choices.pop("workers", None)
+    for family, name in choices.items():
+        choose(raw, family, name)
+    if workers is not None:
+        kind, count = split_workers(workers)
+        choose(raw, "workers", kind)
+        if count is not None:
+            raw.setdefault("workers", {"use": kind})["count"] = count
+    override(raw, settings, str(profile))
+    override(raw, [f"{key}={json.dumps(value)}" for key, value in (extra or {}).items()], str(profile))
+    return build_profile(raw, str(profile), profile.parent, registry.settings)
+
+
+def run(
+    profile: Path,
+    engine: str | None,
+    scheduler: str | None,
+    transport: str | None,
+    workers: str | None,
+    seed: int | None,
+    waves: int | None,
+    record: Path | None,
+    no_record: bool,
+    fail_on_fault: bool,
+    settings: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """Run a profile. Answers the exit code."""
+    if record is not None and no_record:
+        raise UserError("--record and --no-record exclude each other")
+    registry = Registry()
+    choices = {"engine": engine, "scheduler": scheduler, "transport": transport, "workers": workers}
+    extra = {
+        "run.seed": seed,
+        "run.waves": waves,
+        "record.file": str(record.resolve()) if record is not None else None,
+        "record.enabled": False if no_record else True if record is not None else None,
+    }
+    given = {key: value for key, value in extra.items() if value is not None}
+    checked = read_profile(profile, registry, settings, choices, given)
+    progress = make_progress(quiet=as_json)
+    with progress, Runtime(checked, registry=registry, observers=[progress]) as runtime:
+        began = time.perf_counter()
+        with _interrupts(runtime):
+            result = runtime.run()
+        elapsed_s = time.perf_counter() - began
+    emit(_outcome(runtime, result, elapsed_s), as_json, lambda: progress.summary(result, elapsed_s))
+    return EXIT_FAULTS if fail_on_fault and result.faults else EXIT_DONE
+
+
+@contextmanager
+def _interrupts(runtime: Runtime) -> Iterator[None]:
+    """The first Ctrl-C ends the run after its wave; the second ends it at once."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        if runtime.stopping:
+            raise KeyboardInterrupt
+        runtime.stop()
+        click.echo("stopping after this wave; again to stop at once", err=True)
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _outcome(runtime: Runtime, result: RunEnded, elapsed_s: float) -> dict[str, Any]:
+    started = runtime.started
+    return {
+        "name": started.name,
+        "seed": started.seed,
+        "digest": result.digest,
+        "waves": result.waves,
+        "turns": result.turns,
+        "messages": result.messages,
+        "fuel": result.fuel,
+        "faults": result.faults,
+        "fault_list": runtime.faults()[:FAULTS_LISTED],
+        "ended": result.ended,
+        "elapsed_s": round(elapsed_s, 6),
+        "turns_per_s": round(result.turns / elapsed_s, 1) if elapsed_s else 0.0,
+        "engine": started.engine,
+        "scheduler": started.scheduler,
+        "transport": started.transport,
+        "workers": started.workers,
+        "worker_count": started.worker_count,
+        "models": started.models,
+        "run_file": result.run_file,
+    }
+
+
+def check(
+    profile: Path,
+    engine: str | None,
+    scheduler: str | None,
+    transport: str | None,
+    workers: str | None,
+    settings: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """Check a profile by assembling its run. Answers the exit code."""
+    registry = Registry()
+    choices = {"engine": engine, "scheduler": scheduler, "transport": transport, "workers": workers}
+    checked = read_profile(profile, registry, settings, choices)
+    with Runtime(checked, registry=registry, record=False) as runtime:
+        started = runtime.started
+    values = {
+        "ok": True,
+        "profile": str(profile),
+        "name": started.name,
+        "agents": started.agents,
+        "groups": [group.name for group in checked.agents],
+        "engine": started.engine,
+        "scheduler": started.scheduler,
+        "transport": started.transport,
+        "workers": started.workers,
+        "worker_count": started.worker_count,
+        "models": started.models,
+    }
+
+    def show() -> None:
+        click.echo(
+            f"{profile}: ok: {started.agents} agents in {len(checked.agents)} groups; {started.engine}, ", nl=False
+        )
+        click.echo(f"{started.scheduler}, {started.transport}, {started.workers}:{started.worker_count}")
+        for model in started.models:
+            click.echo(f"  model {model.name} version {model.version}: {model.got} ({model.reason})")
+
+    emit(values, as_json, show)
+    return EXIT_DONE

@@ -5,9 +5,9 @@
  *   static move next(const match *m) { return theirs(m, 1) == D ? D : C; }
  *   BOT(next)
  *
- * `next` is called once a round for each of the bot's matches and knows no more than that match: who the opponent is and
- * how long the match will be stays with the referee. What a strategy wants to remember beyond the two histories it
- * keeps in an array of its own with SLOTS elements, one for each `m->slot`; it starts as zeros.
+ * `next` is called once a round for each of the bot's matches, and knows no more than that match: who the opponent
+ * is and how long the match will be stays with the referee. What a strategy wants to remember beyond the two
+ * histories it keeps in an array of its own with SLOTS elements, one for each `m->slot`; it starts as zeros.
  */
 #ifndef BOT_H
 #define BOT_H
@@ -16,8 +16,8 @@
 
 #define HISTORY 1024 /* the longest match that fits, in rounds */
 
-/* The sizes decide what a flood can do: SLOTS - 1 bots that all write their 1 KiB to one other still leave room in its
- * inbox for the referee's question. So nobody can be made late for an answer. */
+/* The sizes decide what a flood can do: SLOTS - 1 bots that all write their 1 KiB to one other still leave room in
+ * its inbox for the referee's question. So nobody can be made late for an answer. */
 WL_AGENT(65536, 1024)
 
 /* One match as this bot sees it. */

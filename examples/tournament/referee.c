@@ -3,8 +3,8 @@
  * Rules it keeps:
  * - What a bot plays is what came from that bot's own id, for this round, once. All else is ignored.
  * - The clock is a timer of two waves: one for the bots to read the question, one for their answers to arrive.
- * - A bot without a proper answer when the timer rings is out, and all its matches are annulled: they count for nobody.
- * - Of an annulled match nothing is taken back; it is just never added up. So one bot's end cannot move another's score.
+ * - A bot without a proper answer when the timer rings is out. All its matches are annulled: they count for nobody.
+ * - Nothing of an annulled match has to be taken back: matches are added up only in the end.
  */
 #include "game.h"
 
@@ -160,49 +160,55 @@ static void rank(uint32_t order[SLOTS]) {
   }
 }
 
-/* `more`, ending in column `end`. */
-static void add_right(wl_text *line, uint32_t end, const wl_text *more) {
-  wl_pad(line, end - more->len);
-  wl_add(line, more->at);
+/* `text`, ending before column `end`. */
+static void add_right(wl_text *line, uint32_t end, const char *text) {
+  wl_pad(line, end - (uint32_t)strlen(text));
+  wl_add(line, text);
 }
 
 static void add_number(wl_text *line, uint32_t end, uint32_t value) {
   wl_text number = {0};
   wl_add_int(&number, value);
-  add_right(line, end, &number);
+  add_right(line, end, number.at);
 }
 
-/* value / of with two decimals, rounded; in whole numbers, though floats would be as deterministic. */
+/* value / of, rounded to two decimals. In whole numbers, as a habit: floats would be as deterministic here. */
 static void add_ratio(wl_text *line, uint32_t end, uint32_t value, uint32_t of) {
   wl_text number = {0};
   uint32_t hundredths = of ? (uint32_t)((200ull * value + of) / (2ull * of)) : 0;
   wl_add_int(&number, hundredths / 100), wl_add_char(&number, '.');
   wl_add_int(&number, hundredths / 10 % 10), wl_add_int(&number, hundredths % 10);
-  add_right(line, end, &number);
+  add_right(line, end, number.at);
 }
 
-enum { RANK = 3, NAME = 5, POINTS = 36, AVERAGE = 46, WINS = 52, COOPERATION = 65 }; /* columns */
+/* Where columns end; BOT is where that one begins. */
+enum { RANK = 3, BOT = 5, POINTS = 36, AVERAGE = 47, WINS = 53, COOPERATION = 66 };
 
-static void print_title(uint32_t left) {
-  wl_text line = {0};
+static void print_head(uint32_t left) {
+  wl_text line = {0}, columns = {0};
   wl_add_int(&line, left * (left - 1) / 2), wl_add(&line, " matches of "), wl_add_int(&line, ROUNDS);
   wl_add(&line, " rounds between "), wl_add_int(&line, left), wl_add(&line, " bots");
   if (left < count) wl_add(&line, "; "), wl_add_int(&line, count - left), wl_add(&line, " forfeited");
   wl_print(line.at);
-  wl_print("  #  bot                        points per round wins  cooperates");
+  add_right(&columns, RANK, "#"), wl_pad(&columns, BOT), wl_add(&columns, "bot");
+  add_right(&columns, POINTS, "points"), add_right(&columns, AVERAGE, "per round");
+  add_right(&columns, WINS, "wins"), add_right(&columns, COOPERATION, "cooperation");
+  wl_print(columns.at);
 }
 
-static void print_row(uint32_t place, const player *p, const tally *total) {
+static void print_standing(uint32_t place, const player *p, const tally *total) {
   wl_text line = {0};
-  if (p->out_why) {
-    wl_pad(&line, RANK - 1), wl_add(&line, "-"), wl_pad(&line, NAME), wl_add(&line, p->name);
-    wl_pad(&line, POINTS - 1), wl_add(&line, "0  out in round "), wl_add_int(&line, p->out_round);
-    wl_add(&line, ": "), wl_add(&line, p->out_why);
-  } else {
-    add_number(&line, RANK, place), wl_pad(&line, NAME), wl_add(&line, p->name);
-    add_number(&line, POINTS, total->points), add_ratio(&line, AVERAGE, total->points, total->rounds);
-    add_number(&line, WINS, total->wins), add_ratio(&line, COOPERATION, total->cooperations, total->rounds);
-  }
+  add_number(&line, RANK, place), wl_pad(&line, BOT), wl_add(&line, p->name);
+  add_number(&line, POINTS, total->points), add_ratio(&line, AVERAGE, total->points, total->rounds);
+  add_number(&line, WINS, total->wins), add_ratio(&line, COOPERATION, total->cooperations, total->rounds);
+  wl_print(line.at);
+}
+
+static void print_forfeit(const player *p) {
+  wl_text line = {0};
+  add_right(&line, RANK, "-"), wl_pad(&line, BOT), wl_add(&line, p->name);
+  add_right(&line, POINTS, "0"), wl_add(&line, "  out in round "), wl_add_int(&line, p->out_round);
+  wl_add(&line, ": "), wl_add(&line, p->out_why);
   wl_print(line.at);
 }
 
@@ -242,18 +248,23 @@ static void put_forfeit(const player *p) {
   wl_put(key.at, value.at, value.len);
 }
 
+static void report_player(uint32_t place, uint32_t a) {
+  if (players[a].out_why) {
+    print_forfeit(&players[a]);
+    put_forfeit(&players[a]);
+  } else {
+    print_standing(place, &players[a], &totals[a]);
+    put_standing(place, &players[a], &totals[a]);
+    put_scores(a);
+  }
+}
+
 static void report(void) {
   uint32_t order[SLOTS], left = 0;
   for (uint32_t a = 0; a < count; a++) add_up(a), left += !players[a].out_why;
   rank(order);
-  print_title(left);
-  for (uint32_t place = 0; place < count; place++) {
-    uint32_t a = order[place];
-    print_row(place + 1, &players[a], &totals[a]);
-    put_scores(a);
-    if (players[a].out_why) put_forfeit(&players[a]);
-    else put_standing(place + 1, &players[a], &totals[a]);
-  }
+  print_head(left);
+  for (uint32_t i = 0; i < count; i++) report_player(i + 1, order[i]);
   wl_exit(0);
 }
 

@@ -39,7 +39,9 @@ class MemoryModel:
         return Resolution("memory", "memory: ok", "memory 1")
 
     def run(self, batch: Sequence[Array]) -> list[Array]:
-        assert all(array.ctypes.data % 64 == 0 and array.flags.c_contiguous for array in batch)
+        # numpy tells no true address of an array without elements.
+        assert all(array.ctypes.data % 64 == 0 for array in batch if array.size)
+        assert all(array.flags.c_contiguous for array in batch)
         self.shapes.append(tuple(array.shape for array in batch))
         return self._function(batch)
 

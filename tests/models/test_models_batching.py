@@ -16,7 +16,7 @@ from wavelock.core.errors import EnvironmentFailure
 from wavelock.core.ports import InferenceAnswer
 from wavelock.core.tensors import Array, decode_tensors, encode_tensors
 from wavelock.models.batching import answer_batch
-from wavelock.models.requests import intake_for
+from wavelock.models.requests import Checker, intake_for
 
 MakeModel = Callable[..., Any]
 REFUSED = {reason: InferenceAnswer(reason, b"") for reason in Reason}
@@ -28,7 +28,7 @@ def tensor(*values: Any, dtype: str = "<f4") -> bytes:
 
 def answers(model: Any, payloads: Sequence[bytes], *, max_rows: int = 256, finite: bool = True) -> list[Any]:
     intake = intake_for(model.inputs, model.outputs, max_rows=max_rows, finite=finite)
-    return answer_batch(model, intake, payloads)
+    return answer_batch(model, Checker(intake), payloads)
 
 
 def arrays(answer: InferenceAnswer) -> list[Array]:
@@ -90,9 +90,7 @@ def test_runs_are_cut_at_the_most_rows_even_within_a_request(
 
 def test_only_neighbours_of_the_same_dims_share_a_run(memory_model: MakeModel) -> None:
     model = memory_model([(None, None)], [(None, None)], double)
-    got = answers(
-        model, [tensor([1, 2]), tensor([3, 4]), b"bad", tensor([5]), tensor([6, 7]), tensor([[8, 9]])]
-    )
+    got = answers(model, [tensor([1, 2]), tensor([3, 4]), b"bad", tensor([5]), tensor([6, 7]), tensor([[8, 9]])])
     assert model.shapes == [((2, 2),), ((1, 1),), ((2, 2),)]
     assert [answer.reason for answer in got] == [0, 0, Reason.BAD_TENSOR, 0, 0, 0]
     assert [arrays(got[i])[0].ravel().tolist() for i in (0, 1, 3, 4, 5)] == [
@@ -141,9 +139,7 @@ def test_a_failing_machine_is_no_answer(memory_model: MakeModel, failure: Except
 
 def test_a_fixed_batch_runs_in_pieces_of_its_size(memory_model: MakeModel) -> None:
     model = memory_model([(3, 1)], [(3, 1)], double)
-    got = answers(
-        model, [tensor([[1], [2], [3], [4], [5], [6]]), tensor([[1], [2]]), tensor([1])], max_rows=4
-    )
+    got = answers(model, [tensor([[1], [2], [3], [4], [5], [6]]), tensor([[1], [2]]), tensor([1])], max_rows=4)
     assert model.shapes == [((3, 1),), ((3, 1),)]
     assert arrays(got[0])[0].ravel().tolist() == [2, 4, 6, 8, 10, 12]
     assert got[1:] == [REFUSED[Reason.BAD_SHAPE]] * 2
@@ -219,9 +215,7 @@ def made(request: tuple[int, int, bool] | bytes, seed: int) -> bytes:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(
-    requests=REQUESTS, max_rows=st.integers(1, 9), kind=st.sampled_from(["rows", "total", "fussy", "fixed"])
-)
+@given(requests=REQUESTS, max_rows=st.integers(1, 9), kind=st.sampled_from(["rows", "total", "fussy", "fixed"]))
 def test_a_batch_answers_as_each_request_alone(
     memory_model: MakeModel, requests: list[Any], max_rows: int, kind: str
 ) -> None:

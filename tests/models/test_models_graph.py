@@ -50,9 +50,7 @@ def test_random_operators_are_found(operator: str) -> None:
 
 
 def test_random_operators_are_found_in_branches_of_branches() -> None:
-    inner = helper.make_node(
-        "If", ["c"], ["b"], then_branch=branch(helper.make_node("Multinomial", ["x"], ["b"]))
-    )
+    inner = helper.make_node("If", ["c"], ["b"], then_branch=branch(helper.make_node("Multinomial", ["x"], ["b"])))
     outer = helper.make_node("If", ["c"], ["y"], then_branch=branch(inner), else_branch=branch(relu()))
     facts = read_graph(model(outer))
     assert facts.operators == ("If", "Multinomial", "Relu")
@@ -61,9 +59,7 @@ def test_random_operators_are_found_in_branches_of_branches() -> None:
 
 def test_random_operators_are_found_in_lists_of_graphs() -> None:
     node = helper.make_node("Mine", ["x"], ["y"])
-    node.attribute.append(
-        helper.make_attribute("parts", [branch(helper.make_node("RandomNormal", [], ["b"]))])
-    )
+    node.attribute.append(helper.make_attribute("parts", [branch(helper.make_node("RandomNormal", [], ["b"]))]))
     assert read_graph(model(node)).random == ("RandomNormal",)
 
 

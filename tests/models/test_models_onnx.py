@@ -179,9 +179,7 @@ def test_a_fixed_batch_size(open_model: Open) -> None:
 
 
 def test_open_dims_batch_with_their_like_and_keep_their_order(open_model: Open) -> None:
-    content = model(
-        [value("x", ["n", "t"])], [value("y", ["n", "t"])], [node("Softmax", ["x"], ["y"], axis=1)]
-    )
+    content = model([value("x", ["n", "t"])], [value("y", ["n", "t"])], [node("Softmax", ["x"], ["y"], axis=1)])
     stage = open_model(content)
     tensors = [np.arange(width, dtype="<f4") for width in (3, 3, 5, 3, 1)]
     payloads = [encode_tensors([tensor]) for tensor in tensors]
@@ -218,9 +216,7 @@ def test_a_scale_over_the_batch_is_found_out_and_rows_run_alone(open_model: Open
 def test_an_output_over_the_whole_batch_is_worked_out_row_by_row(open_model: Open) -> None:
     content = model([value("x", ["n", 3])], [value("y", [])], [node("ReduceSum", ["x"], ["y"], keepdims=0)])
     stage = open_model(content)
-    got = ask(
-        stage, encode_tensors([np.array([[1, 2, 3], [4, 5, 6]], "<f4")]), encode_tensors([np.ones(3, "<f4")])
-    )
+    got = ask(stage, encode_tensors([np.array([[1, 2, 3], [4, 5, 6]], "<f4")]), encode_tensors([np.ones(3, "<f4")]))
     assert [arrays(answer)[0].tolist() for answer in got] == [[6, 15], 3]
 
 
@@ -249,10 +245,7 @@ def refusal(open_model: Open, content: bytes, **changes: Any) -> str:
 @pytest.mark.skipif("CUDAExecutionProvider" in ort.get_available_providers(), reason="this build has CUDA")
 def test_strict_cuda_is_refused_without_cuda_and_not_strict_falls_to_the_cpu(open_model: Open) -> None:
     text = refusal(open_model, identity(), providers=("cuda", "cpu"), strict=True)
-    assert (
-        "strict asks for cuda alone, which cannot run it: cuda: not in this onnxruntime build (has: cpu)"
-        in text
-    )
+    assert "strict asks for cuda alone, which cannot run it: cuda: not in this onnxruntime build (has: cpu)" in text
     report = open_model(identity(), providers=("cuda", "cpu")).reports()[0]
     assert (report.got, report.asked) == ("cpu", ("cuda", "cpu"))
     assert report.reason == "cuda: not in this onnxruntime build (has: cpu); cpu: ok"
@@ -274,17 +267,13 @@ def test_random_operators_are_refused(open_model: Open, operator: str) -> None:
     assert f"draws random numbers ({operator})" in refusal(open_model, content)
 
 
-@pytest.mark.parametrize(
-    "kind", [TensorProto.STRING, TensorProto.BOOL, TensorProto.INT8, TensorProto.UINT64], ids=str
-)
+@pytest.mark.parametrize("kind", [TensorProto.STRING, TensorProto.BOOL, TensorProto.INT8, TensorProto.UINT64], ids=str)
 def test_types_the_abi_lacks_are_refused(open_model: Open, kind: int) -> None:
     assert "input 'x' is a tensor(" in refusal(open_model, identity(kind))
 
 
 def test_outputs_the_abi_lacks_are_refused(open_model: Open) -> None:
-    content = model(
-        [value("x", ["n", 3])], [value("y", ["n", 3], TensorProto.BOOL)], [node("IsNaN", ["x"], ["y"])]
-    )
+    content = model([value("x", ["n", 3])], [value("y", ["n", 3], TensorProto.BOOL)], [node("IsNaN", ["x"], ["y"])])
     assert "output 'y' is a tensor(bool)" in refusal(open_model, content)
 
 

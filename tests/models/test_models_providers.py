@@ -64,9 +64,7 @@ class FakeRuntime:
     def get_available_providers(self) -> list[str]:
         return self.compiled_in
 
-    def InferenceSession(
-        self, data: str, *, sess_options: Any, providers: Any, enable_fallback: int
-    ) -> FakeSession:
+    def InferenceSession(self, data: str, *, sess_options: Any, providers: Any, enable_fallback: int) -> FakeSession:
         assert enable_fallback == 0
         self.made.append(FakeSession(self, sess_options, providers))
         return self.made[-1]
@@ -86,8 +84,7 @@ def test_what_is_not_compiled_in_is_told_and_the_next_is_taken() -> None:
     chosen = choose(FakeRuntime("AzureExecutionProvider", CPU), "cuda", "rocm", "cpu")
     assert chosen.provider == "cpu"
     assert chosen.reason == (
-        "cuda: not in this onnxruntime build (has: cpu);"
-        " rocm: not in this onnxruntime build (has: cpu); cpu: ok"
+        "cuda: not in this onnxruntime build (has: cpu); rocm: not in this onnxruntime build (has: cpu); cpu: ok"
     )
 
 
@@ -105,9 +102,7 @@ def test_a_silent_fall_back_is_seen() -> None:
 
 
 def test_an_error_of_the_provider_is_told_in_one_line() -> None:
-    error = RuntimeError(
-        "[ONNXRuntimeError] : 1 : FAIL : no CUDA-capable device is detected\n  at line 7\n more"
-    )
+    error = RuntimeError("[ONNXRuntimeError] : 1 : FAIL : no CUDA-capable device is detected\n  at line 7\n more")
     chosen = choose(FakeRuntime(CUDA, CPU, raising={CUDA: error}), "cuda", "cpu")
     assert chosen.reason == "cuda: no CUDA-capable device is detected; cpu: ok"
 

@@ -50,9 +50,7 @@ def test_a_version_is_found_by_digest(put_model: Put, repository: Path, length: 
     assert (found.version, found.digest) == (1, digest_of(b"one"))
 
 
-def test_of_two_versions_with_the_same_file_the_digest_names_the_newer(
-    put_model: Put, repository: Path
-) -> None:
+def test_of_two_versions_with_the_same_file_the_digest_names_the_newer(put_model: Put, repository: Path) -> None:
     put_model(b"same", "digits", 1)
     put_model(b"same", "digits", 4)
     assert find_model(repository, "digits", "blake3:" + digest_of(b"same")[:12]).version == 4

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from wavelock.core.abi import Reason
 from wavelock.core.tensors import Array, encode_tensors
 from wavelock.models.interface import TensorSpec
-from wavelock.models.requests import Batching, Intake, Request, check_request, intake_for
+from wavelock.models.requests import Batching, Checker, Intake, Request, intake_for, is_finite
 
 Dims = tuple[int | None, ...]
 
@@ -24,6 +24,19 @@ def spec(*dims: int | None, dtype: str = "<f4") -> TensorSpec:
 
 def intake(*inputs: TensorSpec, outputs: tuple[TensorSpec, ...] = (), finite: bool = True) -> Intake:
     return intake_for(inputs, outputs, max_rows=8, finite=finite)
+
+
+def check_request(intake: Intake, raw: bytes) -> Request | Reason:
+    """What a new checker says, values included; and the same again now that it may know the header."""
+    checker = Checker(intake)
+    first, again = (checker.check(raw) for _ in range(2))
+    if not isinstance(first, Request):
+        assert again is first
+        return first
+    assert isinstance(again, Request)
+    assert (again.rows, again.bare, again.row_dims) == (first.rows, first.bare, first.row_dims)
+    assert encode_tensors(again.tensors) == encode_tensors(first.tensors)
+    return first if is_finite(first) or not intake.finite else Reason.NOT_FINITE
 
 
 def payload(*shapes: tuple[int, ...], dtype: str = "<f4") -> bytes:
@@ -53,9 +66,7 @@ def test_how_requests_batch_is_read_off_the_shapes(
 
 
 @pytest.mark.parametrize(("shape", "rows", "bare"), [((4,), 1, True), ((1, 4), 1, False), ((5, 4), 5, False)])
-def test_a_request_comes_with_or_without_the_batch_dimension(
-    shape: tuple[int, ...], rows: int, bare: bool
-) -> None:
+def test_a_request_comes_with_or_without_the_batch_dimension(shape: tuple[int, ...], rows: int, bare: bool) -> None:
     request = check_request(intake(spec(None, 4)), payload(shape))
     assert isinstance(request, Request)
     assert (request.rows, request.bare, request.tensors[0].shape) == (rows, bare, (rows, 4))
@@ -146,3 +157,25 @@ def test_cut_payloads_are_refused(data: Any, cut: int) -> None:
     rows = data.draw(st.integers(1, 4))
     tensor: Array = np.arange(rows * 4, dtype="<f4").reshape(rows, 4)
     assert check_request(intake(spec(None, 4)), encode_tensors([tensor])[:-cut]) is Reason.BAD_TENSOR
+
+
+@given(raws=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5), st.integers(-9, 9)), max_size=8))
+def test_a_known_header_changes_no_verdict(raws: list[tuple[int, int, int]]) -> None:
+    made = intake(spec(None, None))
+    checker = Checker(made)
+    for rows, width, cut in raws:
+        whole = payload((rows, width) if rows else (width,))
+        raw = whole[:cut] if cut < 0 else whole + bytes(cut)
+        known, fresh = checker.check(raw), Checker(made).check(raw)
+        assert isinstance(known, Request) == isinstance(fresh, Request)
+        if isinstance(known, Request) and isinstance(fresh, Request):
+            assert encode_tensors(known.tensors) == encode_tensors(fresh.tensors)
+        else:
+            assert known is fresh
+
+
+def test_many_headers_are_not_kept_for_ever() -> None:
+    checker = Checker(intake(spec(None, None)))
+    for width in range(1, 3000):
+        assert isinstance(checker.check(payload((width,), dtype="<f4")), Request)
+    assert len(checker._known) <= 1024

@@ -29,9 +29,7 @@ def having(**versions: str) -> Any:
 def test_one_wheel_or_none_is_fine() -> None:
     assert broken_install(having()) is None
     assert broken_install(having(onnxruntime_gpu="1.32.0")) is None
-    assert installed_wheels(having(onnxruntime_gpu="1.32.0", onnxruntime_genai="0.9")) == [
-        "onnxruntime-gpu 1.32.0"
-    ]
+    assert installed_wheels(having(onnxruntime_gpu="1.32.0", onnxruntime_genai="0.9")) == ["onnxruntime-gpu 1.32.0"]
 
 
 def test_two_wheels_are_both_named_with_the_way_out() -> None:

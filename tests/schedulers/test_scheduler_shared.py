@@ -25,7 +25,7 @@ def test_values_are_kept_by_id_while_the_store_grows(pieces: list[tuple[int, lis
 
 def test_adding_one_by_one_seldom_copies() -> None:
     kept = ById(np.int64)
-    stores = []
+    stores: list[object] = []
     for agent in range(10_000):
         kept.add(agent, np.array([agent]))
         if not stores or kept.values.base is not stores[-1]:

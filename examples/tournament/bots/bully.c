@@ -1,4 +1,5 @@
-/* Bully: opens with D, then does the opposite of the other's last move. Who yields is exploited, who resists is courted. */
+/* Bully: opens with D, then does the opposite of the other's last move. It exploits who yields and yields to who
+ * strikes back. */
 #include "../bot.h"
 
 static move next(const match *m) { return theirs(m, 1) == D ? C : D; }

@@ -1,6 +1,6 @@
-/* Hostile: plays Defector, and each round fills up its outbox with questions in the referee's form, to mix up the others'
- * histories, and with answers of its own, to be heard twice. Nothing comes of it: every message bears its sender's id,
- * bots listen to the referee alone, and the referee takes one answer a round. */
+/* Hostile: plays Defector, and each round fills its outbox up with forgeries: questions in the referee's form, to mix
+ * up the others' histories, and second answers of its own. Nothing comes of it. Every message bears its true sender's
+ * id; bots listen to the referee alone, and the referee takes one answer a round. */
 #include "../bot.h"
 
 static uint32_t victim; /* goes round all ids, the referee's among them */

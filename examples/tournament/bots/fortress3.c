@@ -1,5 +1,5 @@
-/* Fortress3 (Wendy Ashlock, Daniel Ashlock): an automaton with a secret knock. Two defections of the other in a row open
- * the gate, and behind it both cooperate, until the other defects again. */
+/* Fortress3 (Wendy Ashlock, Daniel Ashlock): an automaton with a secret knock. It defects; two defections of the
+ * other in a row open the gate, and then it cooperates until the other defects again. */
 #include "../bot.h"
 
 enum { CLOSED, KNOCKED, OPEN };

@@ -1,4 +1,5 @@
-/* Handshake: opens with C, D. Whoever opens the same way is one of its own, and it cooperates for good; else it defects. */
+/* Handshake: opens with C, D. With whoever opens the same way, one of its own, it cooperates for good; with all
+ * others it defects. */
 #include "../bot.h"
 
 static move next(const match *m) {

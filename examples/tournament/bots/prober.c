@@ -1,4 +1,5 @@
-/* Prober: opens with D, C, C. Whoever let that pass is defected against for good; with others it plays Tit For Tat. */
+/* Prober: opens with D, C, C. Against those who cooperate in rounds 2 and 3 all the same it defects for good; with
+ * others it plays Tit For Tat. */
 #include "../bot.h"
 
 static move next(const match *m) {

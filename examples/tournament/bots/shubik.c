@@ -1,5 +1,5 @@
-/* Shubik (Martin Shubik, 5th in Axelrod's first tournament): answers a defection with defections, one more of them each
- * time that the other breaks the peace anew. */
+/* Shubik (Martin Shubik, 5th in Axelrod's first tournament): answers a defection with defections, one more of them
+ * each time that the other breaks the peace anew. */
 #include "../bot.h"
 
 static struct {

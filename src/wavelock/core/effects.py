@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from typing import Final
 
 from wavelock.core.abi import (
@@ -28,13 +29,15 @@ from wavelock.core.abi import (
     frame,
     padded,
 )
-from wavelock.core.outbox import Effect
+from wavelock.core.outbox import Effect, EffectTuple
 from wavelock.core.population import NO_PARENT, Agent, Group, Population
 from wavelock.core.profile import LimitsSection
 from wavelock.core.store import Store
 from wavelock.core.wave import Birth, Ending, LogRow, OutputRow, Put, Request, WaveRecord
 
 LEVEL_WARNING: Final = 1
+_SEND: Final = int(Outbound.SEND)
+_MESSAGE: Final = int(Inbound.MESSAGE)
 _FAR: Final = 1 << 62
 """Timers are due at this wave at the latest: no run gets there, and the sum stays within a signed 64-bit integer."""
 
@@ -58,7 +61,8 @@ class Effects:
         self._directory = frame(Inbound.DIRECTORY, 0, 0, directory)
         self._timer_number = 0
         self._lost_logged: set[int] = set()
-        self._apply = {
+        self._put_mail = population.put_mail
+        self._apply: dict[int, Callable[[Agent, Effect, bytes], None]] = {
             Outbound.SEND: self._send,
             Outbound.PUBLISH: self._publish,
             Outbound.INFER: self._infer,
@@ -82,32 +86,33 @@ class Effects:
 
     # ---- one agent's effects ----
 
-    def apply(self, agent: Agent, effects: list[Effect], data: bytes) -> None:
+    def apply(self, agent: Agent, effects: list[EffectTuple], data: bytes) -> None:
         """Do all effects of a turn. An exit comes last, wherever it was written."""
         self._exit_codes.clear()
-        for effect in effects:
-            if effect.end - effect.start > agent.group.limits.message and effect.kind != Outbound.LOG:
-                self._refuse(agent, effect, Reason.TOO_LARGE)
+        limit, record = agent.group.limits.message, self.record
+        agents, number, pack = self.population.agents, agent.number, FRAME_HEADER.pack
+        for row in effects:
+            kind, peer, tag, start, end, following = row
+            if kind == _SEND and peer < len(agents) and end - start <= limit:
+                header = pack(end - start, _MESSAGE, 0, number, tag)
+                reason = self._deliver(agents[peer], header + data[start:following])
+                if reason:
+                    self._refuse(agent, Effect._make(row), reason)
+                else:
+                    record.messages += 1
+            elif end - start > limit and kind != Outbound.LOG:
+                self._refuse(agent, Effect._make(row), Reason.TOO_LARGE)
             else:
-                self._apply[effect.kind](agent, effect, data)  # type: ignore[index]
+                self._apply[kind](agent, Effect._make(row), data)
         if self._exit_codes:
             self.end(agent, EndReason.EXITED, self._exit_codes[0])
 
     def _send(self, agent: Agent, effect: Effect, data: bytes) -> None:
-        kind, peer, tag, start, end, following = effect
-        if peer == WORLD:
-            self.record.outputs.append(OutputRow(agent.number, tag, data[start:end]))
-            return
-        agents = self.population.agents
-        if peer >= len(agents):
-            self._refuse(agent, effect, Reason.NO_SUCH_AGENT)
-            return
-        header = FRAME_HEADER.pack(end - start, Inbound.MESSAGE, 0, agent.number, tag)
-        reason = self._deliver(agents[peer], header + data[start:following])
-        if reason:
-            self._refuse(agent, effect, reason)
+        """A send that is not to an agent; `apply` does the others itself, since it does them all the time."""
+        if effect.peer == WORLD:
+            self.record.outputs.append(OutputRow(agent.number, effect.tag, data[effect.start : effect.end]))
         else:
-            self.record.messages += 1
+            self._refuse(agent, effect, Reason.NO_SUCH_AGENT)
 
     def _publish(self, agent: Agent, effect: Effect, data: bytes) -> None:
         topic = effect.peer
@@ -241,11 +246,11 @@ class Effects:
 
     def _deliver(self, receiver: Agent, message: bytes) -> int:
         """Put a frame into a mailbox, by the receiver's overflow policy. Answers 0 or the Reason."""
-        reason = self.population.put_mail(receiver, message)
+        reason = self._put_mail(receiver, message)
         if reason == Reason.MAILBOX_FULL and receiver.group.limits.overflow == "drop-oldest":
             dropped = self.population.drop_oldest(receiver, len(message))
             self.record.lost += dropped
-            reason = self.population.put_mail(receiver, message)
+            reason = self._put_mail(receiver, message)
             if dropped:
                 self._log_loss(receiver, "its oldest frames, its mailbox being full")
         return reason

@@ -22,7 +22,7 @@ from wavelock.core.abi import TURN_HEADER, EndReason, Fault, Flag, Inbound, fram
 from wavelock.core.digest import wave_digest
 from wavelock.core.effects import Effects, frame_bytes
 from wavelock.core.errors import PluginError
-from wavelock.core.outbox import Effect, MalformedOutboxError, parse_outbox
+from wavelock.core.outbox import Effect, EffectTuple, MalformedOutboxError, parse_outbox
 from wavelock.core.population import Agent, Group, Population
 from wavelock.core.ports import SchedulerPort
 from wavelock.core.profile import LimitsSection
@@ -301,8 +301,10 @@ class Kernel:
         elif not agent.ended:
             self._effects.apply(agent, effects, data)
 
-    def _first_denied(self, agent: Agent, effects: list[Effect], data: bytes) -> int | None:
-        return next((at for at, effect in enumerate(effects) if self._effects.denied(agent, effect, data)), None)
+    def _first_denied(self, agent: Agent, effects: list[EffectTuple], data: bytes) -> int | None:
+        return next(
+            (at for at, effect in enumerate(effects) if self._effects.denied(agent, Effect._make(effect), data)), None
+        )
 
     def _fault(self, agent: Agent, fault: Fault, detail: str) -> None:
         """End a turn: its effects are dropped, its instance is not used again; the restart policy follows."""

@@ -19,6 +19,9 @@ class Effect(NamedTuple):
     next: int
 
 
+EffectTuple = tuple[int, int, int, int, int, int]
+
+
 class MalformedOutboxError(Exception):
     """An outbox that does not parse: offset of the frame, and what is wrong with it."""
 
@@ -82,11 +85,14 @@ _CHECKS: Final[dict[int, Check]] = {
 _HEADER_BYTES: Final = FRAME_HEADER.size
 
 
-def parse_outbox(data: bytes) -> list[Effect]:
-    """All effects of an outbox, in order. Raises MalformedOutboxError for anything the ABI does not allow."""
-    effects = []
+def parse_outbox(data: bytes) -> list[EffectTuple]:
+    """All effects of an outbox, in order, as the plain tuples of `Effect`: this runs once a message.
+
+    Raises MalformedOutboxError for anything the ABI does not allow.
+    """
+    effects: list[EffectTuple] = []
     at, size = 0, len(data)
-    unpack = FRAME_HEADER.unpack_from
+    unpack, checks = FRAME_HEADER.unpack_from, _CHECKS
     while at < size:
         start = at + _HEADER_BYTES
         if start > size:
@@ -96,13 +102,13 @@ def parse_outbox(data: bytes) -> list[Effect]:
         following = (end + 7) & ~7
         if following > size:
             raise MalformedOutboxError(at, f"payload of {length} bytes ends past the outbox's {size}")
-        check = _CHECKS.get(kind)
+        check = checks.get(kind)
         if check is None or flags:
             raise MalformedOutboxError(at, f"kind {kind}, flags {flags}; expected kind 1 to {len(_CHECKS)}, flags 0")
         if kind > 3 and (wrong := check(data, peer, start, length)):
             raise MalformedOutboxError(at, f"{Outbound(kind).name.lower()}: {wrong}")
         if end != following and data[end:following] != PADDING[following - end]:
             raise MalformedOutboxError(at, "padding that is not zero")
-        effects.append(Effect(kind, peer, tag, start, end, following))
+        effects.append((kind, peer, tag, start, end, following))
         at = following
     return effects

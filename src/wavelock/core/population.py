@@ -40,6 +40,12 @@ class Group:
     reads: tuple[bytes, ...]
     members: dict[int, Agent] = field(default_factory=dict)
     born: int = 0
+    mailbox_bytes: int = field(init=False)
+    mailbox_frames: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.mailbox_bytes = int(self.limits.mailbox)
+        self.mailbox_frames = self.limits.mailbox_frames
 
     def may_write(self, key: bytes) -> bool:
         """Whether agents of the group may put this key."""
@@ -117,24 +123,19 @@ class Population:
 
     def put_mail(self, agent: Agent, frame: bytes) -> int:
         """Put a frame into a mailbox. Answers 0, or the Reason why it could not be."""
+        size = len(frame)
+        mail = agent.mail
         if agent.ended:
             return Reason.AGENT_ENDED
-        size = len(frame)
         if size > agent.room:
             return Reason.TOO_LARGE
-        limits = agent.group.limits
-        mail = agent.mail
-        if agent.mail_bytes + size > limits.mailbox or len(mail) >= limits.mailbox_frames:
+        group = agent.group
+        if agent.mail_bytes + size > group.mailbox_bytes or len(mail) >= group.mailbox_frames:
             return Reason.MAILBOX_FULL
         mail.append(frame)
         agent.mail_bytes += size
         self.ready[agent.number] = 1
         return 0
-
-    def has_room(self, agent: Agent, size: int) -> bool:
-        """Whether a frame of `size` bytes fits the mailbox now."""
-        limits = agent.group.limits
-        return agent.mail_bytes + size <= limits.mailbox and len(agent.mail) < limits.mailbox_frames
 
     @staticmethod
     def drop_oldest(agent: Agent, size: int) -> int:

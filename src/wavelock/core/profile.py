@@ -155,7 +155,7 @@ class WorkersSection(Section, frozen=True, kw_only=True):
     """`[workers]`: who executes turns."""
 
     use: str = "inline"
-    count: Annotated[Positive, Meta(le=4096)] = 1
+    count: Annotated[int, Meta(ge=1, le=4096)] = 1
     settings: msgspec.Struct | None = None
 
 

@@ -7,33 +7,32 @@ fail alone are answered MODEL_FAILED. An answer has a batch dimension where its 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from wavelock.core.abi import Reason
+from wavelock.core.abi import PADDING, Reason
 from wavelock.core.errors import EnvironmentFailure
 from wavelock.core.ports import InferenceAnswer
 from wavelock.core.tensors import Array, encode_tensors
 from wavelock.models.arrays import joined
 from wavelock.models.interface import Model
-from wavelock.models.requests import Batching, Intake, Request, check_request
+from wavelock.models.requests import Batching, Checker, Intake, Request, all_finite, is_finite
 
 
 class UnalikeRowsError(RuntimeError):
     """The outputs of a request's rows cannot be put together: their shapes differ from row to row."""
 
 
-def answer_batch(model: Model, intake: Intake, payloads: Sequence[bytes]) -> list[InferenceAnswer]:
+def answer_batch(model: Model, checker: Checker, payloads: Sequence[bytes]) -> list[InferenceAnswer]:
     """Answer all requests of one batch, in order.
 
     Raises EnvironmentFailure and MemoryError from the model; everything else becomes the answer of a request.
     """
-    checked = [check_request(intake, payload) for payload in payloads]
+    intake = checker.intake
+    checked = [checker.check(payload) for payload in payloads]
     good = [request for request in checked if isinstance(request, Request)]
-    answered = iter(
-        [answer for group in _groups(intake, good) for answer in _answer_group(model, intake, group)]
-    )
+    answered = iter([answer for group in _groups(intake, good) for answer in _answer_group(model, intake, group)])
     return [next(answered) if isinstance(item, Request) else _refused(item) for item in checked]
 
 
@@ -42,7 +41,7 @@ def _refused(reason: Reason) -> InferenceAnswer:
 
 
 def _groups(intake: Intake, requests: Sequence[Request]) -> list[list[Request]]:
-    """Neighbours that may run together. A bad request between two good ones does not part them."""
+    """Neighbours that may run together. A request of the wrong form between two good ones does not part them."""
     groups: list[list[Request]] = []
     for request in requests:
         joins = groups and intake.batching is Batching.JOINED and groups[-1][0].row_dims == request.row_dims
@@ -54,17 +53,35 @@ def _groups(intake: Intake, requests: Sequence[Request]) -> list[list[Request]]:
 
 
 def _answer_group(model: Model, intake: Intake, group: list[Request]) -> list[InferenceAnswer]:
-    together = _answer_together(model, intake, group) if len(group) > 1 else None
+    if len(group) == 1:
+        return [_answer_alone(model, intake, group[0])]
+    inputs = _inputs(group)
+    if intake.finite and not all_finite(inputs):
+        # The sound ones among them are one group still.
+        sound = [request for request in group if is_finite(request)]
+        answered = iter(_answer_sound(model, intake, sound, _inputs(sound)) if sound else [])
+        return [next(answered) if is_finite(request) else _refused(Reason.NOT_FINITE) for request in group]
+    return _answer_sound(model, intake, group, inputs)
+
+
+def _inputs(group: Sequence[Request]) -> list[Array]:
+    return [joined(parts) for parts in zip(*(request.tensors for request in group), strict=True)]
+
+
+def _answer_sound(
+    model: Model, intake: Intake, group: Sequence[Request], inputs: Sequence[Array]
+) -> list[InferenceAnswer]:
+    together = _answer_together(model, intake, group, inputs)
     return together or [_answer_alone(model, intake, request) for request in group]
 
 
-def _answer_together(model: Model, intake: Intake, group: list[Request]) -> list[InferenceAnswer] | None:
+def _answer_together(
+    model: Model, intake: Intake, group: Sequence[Request], inputs: Sequence[Array]
+) -> list[InferenceAnswer] | None:
     """The answers of one joined run; None where it fails, or gives no row for each row."""
     try:
-        outputs = _run_joined(model, intake, group)
-        if outputs is None:
-            return None
-        return [InferenceAnswer(0, encode_tensors(answer)) for answer in _split(outputs, group)]
+        outputs = _run_joined(model, intake.max_rows, inputs)
+        return None if outputs is None else [InferenceAnswer(0, raw) for raw in _encoded(outputs, group)]
     except (EnvironmentFailure, MemoryError):
         raise
     except Exception:  # one of the group is to blame: running each alone finds out which
@@ -72,6 +89,8 @@ def _answer_together(model: Model, intake: Intake, group: list[Request]) -> list
 
 
 def _answer_alone(model: Model, intake: Intake, request: Request) -> InferenceAnswer:
+    if intake.finite and not is_finite(request):
+        return _refused(Reason.NOT_FINITE)
     try:
         return InferenceAnswer(0, encode_tensors(_run_alone(model, intake, request)))
     except (EnvironmentFailure, MemoryError):
@@ -82,25 +101,22 @@ def _answer_alone(model: Model, intake: Intake, request: Request) -> InferenceAn
 
 def _run_alone(model: Model, intake: Intake, request: Request) -> list[Array]:
     if intake.batching is Batching.WHOLE:
-        return model.run([joined([tensor]) for tensor in request.tensors])
+        return model.run(_inputs([request]))
     if intake.batching is Batching.JOINED:
-        outputs = _run_joined(model, intake, [request])
+        outputs = _run_joined(model, intake.max_rows, _inputs([request]))
         if outputs is not None:
-            return _split(outputs, [request])[0]
+            return [np.asarray(output[0]) for output in outputs] if request.bare else outputs
     return _run_pieces(model, intake.piece_rows, request)
 
 
-def _run_joined(model: Model, intake: Intake, group: Sequence[Request]) -> list[Array] | None:
-    """The outputs of all rows of the group; None where an output turns out not to have one row for each."""
-    inputs = [joined([request.tensors[i] for request in group]) for i in range(len(intake.inputs))]
-    rows = sum(request.rows for request in group)
+def _run_joined(model: Model, max_rows: int, inputs: Sequence[Array]) -> list[Array] | None:
+    """The outputs of all rows; None where an output turns out not to have one row for each."""
+    rows = inputs[0].shape[0]
     chunks = []
-    for start in range(0, rows, intake.max_rows):
-        size = min(intake.max_rows, rows - start)
+    for start in range(0, rows, max_rows):
+        size = min(max_rows, rows - start)
         # A copy, so that a later chunk is aligned as the first is.
-        outputs = model.run(
-            [joined([whole[start : start + size]]) if start else whole[:size] for whole in inputs]
-        )
+        outputs = model.run([joined([whole[start : start + size]]) if start else whole[:size] for whole in inputs])
         if not all(_leads(output, size) for output in outputs):
             return None
         chunks.append(outputs)
@@ -111,14 +127,33 @@ def _leads(output: Array, rows: int) -> bool:
     return output.ndim > 0 and output.shape[0] == rows
 
 
-def _split(outputs: list[Array], group: Sequence[Request]) -> list[list[Array]]:
-    answers = []
+def _encoded(outputs: Sequence[Array], group: Sequence[Request]) -> Iterator[bytes]:
+    """`encode_tensors` of each request's rows. Requests of as many rows share their headers."""
+    data = [(output.tobytes(), output.nbytes // output.shape[0]) for output in outputs]
+    forms: dict[tuple[int, bool], list[tuple[bytes, bytes]]] = {}
     start = 0
     for request in group:
-        rows = [output[start : start + request.rows] for output in outputs]
-        answers.append([np.asarray(output[0]) for output in rows] if request.bare else rows)
-        start += request.rows
-    return answers
+        end = start + request.rows
+        form = forms.get((request.rows, request.bare))
+        if form is None:
+            form = _form(outputs, request)
+            forms[request.rows, request.bare] = form
+        parts = [
+            head + raw[start * size : end * size] + tail for (raw, size), (head, tail) in zip(data, form, strict=True)
+        ]
+        yield parts[0] if len(parts) == 1 else b"".join(parts)
+        start = end
+
+
+def _form(outputs: Sequence[Array], request: Request) -> list[tuple[bytes, bytes]]:
+    """What stands before and behind the elements of each output in an answer of the request's rows."""
+    form = []
+    for index, output in enumerate(outputs):
+        rows = np.asarray(output[0]) if request.bare else output[: request.rows]
+        whole = encode_tensors([rows])
+        last = index + 1 == len(outputs)
+        form.append((whole[: len(whole) - rows.nbytes], b"" if last else PADDING[-rows.nbytes & 7]))
+    return form
 
 
 def _run_pieces(model: Model, piece_rows: int, request: Request) -> list[Array]:

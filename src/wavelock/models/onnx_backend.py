@@ -142,9 +142,7 @@ def _spec(model: str, what: str, node: Any) -> TensorSpec:
         )
     dims = tuple(size if isinstance(size, int) and size >= 0 else None for size in node.shape or ())
     if len(dims) > MAX_RANK:
-        raise ModelError(
-            f"model {model!r}: {what} {node.name!r} has rank {len(dims)}; a tensor has at most {MAX_RANK}"
-        )
+        raise ModelError(f"model {model!r}: {what} {node.name!r} has rank {len(dims)}; a tensor has at most {MAX_RANK}")
     return TensorSpec(node.name, dtype, dims)
 
 

@@ -89,11 +89,7 @@ def _nodes(graphs: list[memoryview], functions: list[memoryview]) -> Iterator[tu
                 elif field == _NODE_INPUT:
                     inputs.append(_text(value))
                 elif field == _NODE_ATTRIBUTE:
-                    left += [
-                        (g, _GRAPH_NODE)
-                        for f, g in _fields(value)
-                        if f in {_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS}
-                    ]
+                    left += [(g, _GRAPH_NODE) for f, g in _fields(value) if f in {_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS}]
             yield operator, inputs
 
 

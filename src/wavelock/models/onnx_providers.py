@@ -72,9 +72,7 @@ def essential(problem: BaseException) -> str:
     return line if len(line) <= 300 else line[:297] + "..."
 
 
-def choose_provider(
-    ort: Any, model: str, data: str | bytes, providers: Sequence[str], *, strict: bool
-) -> Chosen:
+def choose_provider(ort: Any, model: str, data: str | bytes, providers: Sequence[str], *, strict: bool) -> Chosen:
     """Make a session on the first provider of `providers` that works; with `strict` only on the very first.
 
     data: the model's path or bytes. Raises ModelError with what was tried and why each did not work.

@@ -28,9 +28,7 @@ def rows_are_independent(model: Model) -> tuple[bool, str]:
     inputs = [_sample(spec) for spec in model.inputs]
     try:
         alone = [model.run([joined([array[row : row + 1]]) for array in inputs]) for row in range(_ROWS)]
-        batches = {
-            size: model.run([joined([array[:size]]) for array in inputs]) for size in (_SMALLER, _ROWS)
-        }
+        batches = {size: model.run([joined([array[:size]]) for array in inputs]) for size in (_SMALLER, _ROWS)}
     except (EnvironmentFailure, MemoryError):
         raise
     except Exception:  # sampled inputs may be outside what the model takes, such as a token of its vocabulary

@@ -94,9 +94,7 @@ def _listed(names: list[str] | list[int]) -> str:
 
 
 def _versions(folder: Path) -> list[int]:
-    return sorted(
-        int(entry.name) for entry in folder.iterdir() if entry.is_dir() and _VERSION.fullmatch(entry.name)
-    )
+    return sorted(int(entry.name) for entry in folder.iterdir() if entry.is_dir() and _VERSION.fullmatch(entry.name))
 
 
 def _by_digest(model: str, folder: Path, versions: list[int], text: str) -> FoundModel:
@@ -105,15 +103,11 @@ def _by_digest(model: str, folder: Path, versions: list[int], text: str) -> Foun
         raise ModelError(
             f"model {model!r}: version {text!r}: expected 'blake3:' and {SHORTEST_DIGEST} to 64 hex digits"
         )
-    there = [
-        _found(model, folder, number) for number in versions if (folder / str(number) / MODEL_FILE).is_file()
-    ]
+    there = [_found(model, folder, number) for number in versions if (folder / str(number) / MODEL_FILE).is_file()]
     matching = [found for found in there if found.digest.startswith(wanted)]
     if len({found.digest for found in matching}) == 1:
         return matching[-1]
-    listed = (
-        ", ".join(f"{found.version} = blake3:{found.digest[:16]}" for found in there) or f"no {MODEL_FILE}"
-    )
+    listed = ", ".join(f"{found.version} = blake3:{found.digest[:16]}" for found in there) or f"no {MODEL_FILE}"
     what = "several versions" if matching else "no version"
     raise ModelError(f"model {model!r}: {what} in {folder} with the digest {text!r}; it has: {listed}")
 

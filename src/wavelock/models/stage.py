@@ -21,7 +21,7 @@ from wavelock.models.batching import answer_batch
 from wavelock.models.interface import Model, ModelBackend, ModelSpec
 from wavelock.models.probe import rows_are_independent
 from wavelock.models.repository import FoundModel, find_model
-from wavelock.models.requests import Batching, Intake, intake_for
+from wavelock.models.requests import Batching, Checker, Intake, intake_for
 
 
 @dataclass(frozen=True)
@@ -83,24 +83,20 @@ class _Lane:
     """One model and its thread."""
 
     def __init__(self, loaded: _Loaded) -> None:
-        self._model, self._intake, self.report = loaded.model, loaded.intake, loaded.report
+        self._model, self._checker, self.report = loaded.model, Checker(loaded.intake), loaded.report
         self._queue: SimpleQueue[tuple[int, list[bytes]] | None] = SimpleQueue()
         self._changed = threading.Condition()
         self._started: set[int] = set()
         self._done: dict[int, list[InferenceAnswer] | BaseException] = {}
         self._stopped = False
         # A daemon, so that a stage that nobody closed cannot keep the interpreter from ending.
-        self._thread = threading.Thread(
-            target=self._work, name=f"wavelock-model-{self.report.name}", daemon=True
-        )
+        self._thread = threading.Thread(target=self._work, name=f"wavelock-model-{self.report.name}", daemon=True)
         self._thread.start()
 
     def submit(self, wave: int, payloads: Sequence[bytes]) -> None:
         with self._changed:
             if self._stopped:
-                raise EnvironmentFailure(
-                    f"model {self.report.name!r}: wave {wave}: the inference stage is closed"
-                )
+                raise EnvironmentFailure(f"model {self.report.name!r}: wave {wave}: the inference stage is closed")
             if wave in self._started:
                 raise ValueError(f"model {self.report.name!r}: the batch of wave {wave} was started already")
             self._started.add(wave)
@@ -135,7 +131,7 @@ class _Lane:
             wave, payloads = job
             result: list[InferenceAnswer] | BaseException
             try:
-                result = answer_batch(self._model, self._intake, payloads)
+                result = answer_batch(self._model, self._checker, payloads)
             except BaseException as problem:  # raised again by `collect`, in the thread that can act on it
                 result = problem
             with self._changed:
@@ -162,13 +158,9 @@ def _load(request: ModelRequest, backends: Mapping[str, ModelBackend]) -> _Loade
     backend = backends.get(request.backend)
     if backend is None:
         listed = ", ".join(sorted(backends)) or "none"
-        raise ModelError(
-            f"model {request.name!r}: no inference backend {request.backend!r}; there is: {listed}"
-        )
+        raise ModelError(f"model {request.name!r}: no inference backend {request.backend!r}; there is: {listed}")
     if request.max_batch_rows < 1:
-        raise ModelError(
-            f"model {request.name!r}: max_batch_rows is {request.max_batch_rows}; expected 1 or more"
-        )
+        raise ModelError(f"model {request.name!r}: max_batch_rows is {request.max_batch_rows}; expected 1 or more")
     found = find_model(request.repository, request.model, request.version)
     spec = ModelSpec(
         request.name, found.path, str(found.version), found.digest, tuple(request.providers), request.strict

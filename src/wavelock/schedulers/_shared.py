@@ -32,9 +32,7 @@ class ById(Generic[ScalarT]):
         """Set the values of the ids `first`, `first + 1`, ... Raises ValueError where one of them exists."""
         count = len(self.values)
         if first < count:
-            raise ValueError(
-                f"agents are added from id {first}, but the ids below {count} exist: ids only grow"
-            )
+            raise ValueError(f"agents are added from id {first}, but the ids below {count} exist: ids only grow")
         end = first + len(values)
         if end > len(self._store):
             self._grow(end)
@@ -55,9 +53,7 @@ def frame_state(member: str, version: int, payload: bytes) -> bytes:
 def unframe_state(member: str, version: int, state: bytes) -> bytes:
     """The payload in what `frame_state` made for this member and version. Raises ValueError for others."""
     if len(state) < HEADER.size:
-        raise ValueError(
-            f"a captured {member} state has at least {HEADER.size} bytes; these are {len(state)}"
-        )
+        raise ValueError(f"a captured {member} state has at least {HEADER.size} bytes; these are {len(state)}")
     name, found, zero, checksum = HEADER.unpack_from(state)
     if name != member.encode().ljust(16, b"\0") or zero != 0:
         raise ValueError(f"these bytes are not a captured {member} state: they begin with {name!r}")

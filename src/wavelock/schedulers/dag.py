@@ -138,15 +138,11 @@ class Dag:
         """Take over how far the round was, after `open`. Raises ValueError for bytes not from `capture`."""
         payload = unframe_state(NAME, STATE_VERSION, state)
         if len(payload) != PAYLOAD.size:
-            raise ValueError(
-                f"a captured {NAME} state holds {PAYLOAD.size} bytes; this one holds {len(payload)}"
-            )
+            raise ValueError(f"a captured {NAME} state holds {PAYLOAD.size} bytes; this one holds {len(payload)}")
         (next_level,) = PAYLOAD.unpack(payload)
         count = int(self._group_levels.max(initial=0)) + 1
         if next_level > count:
-            raise ValueError(
-                f"a captured {NAME} state at level {next_level}, but the groups here have {count} levels"
-            )
+            raise ValueError(f"a captured {NAME} state at level {next_level}, but the groups here have {count} levels")
         self._next_level = next_level
 
 

@@ -28,7 +28,7 @@ class Scheduler(Protocol):
         """Called once, before any other call, with the groups in profile order."""
 
     def add(self, first: int, groups: npt.NDArray[np.uint32]) -> None:
-        """Agents `first`, `first + 1`, ... have come into being; `groups` gives each one's group index. Ids only grow."""
+        """Agents `first`, `first + 1`, ... have come into being; `groups`: the group index of each. Ids only grow."""
 
     def plan(self, wave: int, ready: AgentIds) -> AgentIds:
         """The agents that take their turn in `wave`, in commit order.

@@ -137,9 +137,7 @@ class Priority:
         payload = unframe_state(NAME, STATE_VERSION, state)
         count, rest = divmod(len(payload), _WAITER_BYTES)
         if rest:
-            raise ValueError(
-                f"a captured {NAME} state holds {_WAITER_BYTES} bytes an agent; this one has {rest} over"
-            )
+            raise ValueError(f"a captured {NAME} state holds {_WAITER_BYTES} bytes an agent; this one has {rest} over")
         if count and not self._aging:
             raise ValueError(f"a captured {NAME} state with {count} waiting agents, but aging is off here")
         ids = np.frombuffer(payload, "<u4", count).astype(np.intp)

@@ -73,9 +73,7 @@ class RoundRobin:
         """Take over a captured cursor. Raises ValueError for bytes that `capture` did not write."""
         payload = unframe_state(NAME, STATE_VERSION, state)
         if len(payload) != PAYLOAD.size:
-            raise ValueError(
-                f"a captured {NAME} state holds {PAYLOAD.size} bytes; this one holds {len(payload)}"
-            )
+            raise ValueError(f"a captured {NAME} state holds {PAYLOAD.size} bytes; this one holds {len(payload)}")
         (self._cursor,) = PAYLOAD.unpack(payload)
 
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 from wavelock._version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from wavelock.core.diff import diff
+    from wavelock.core.divergence import ReplayReport
     from wavelock.core.errors import EnvironmentFailure, ProfileError, UserError, WavelockError
     from wavelock.core.events import AgentFault, LogLine, Output, RunEnded, RunStarted, WaveCommitted
     from wavelock.core.profile import Profile
-    from wavelock.core.replay import ReplayReport, diff, replay
+    from wavelock.core.replay import replay
     from wavelock.plugins import hookimpl
     from wavelock.plugins.manager import Registry
     from wavelock.runtime import AsyncRuntime, Runtime, load_profile, parse_profile
@@ -25,14 +27,14 @@ _HOMES: Final = {
     "Profile": "wavelock.core.profile",
     "ProfileError": "wavelock.core.errors",
     "Registry": "wavelock.plugins.manager",
-    "ReplayReport": "wavelock.core.replay",
+    "ReplayReport": "wavelock.core.divergence",
     "RunEnded": "wavelock.core.events",
     "RunStarted": "wavelock.core.events",
     "Runtime": "wavelock.runtime",
     "UserError": "wavelock.core.errors",
     "WaveCommitted": "wavelock.core.events",
     "WavelockError": "wavelock.core.errors",
-    "diff": "wavelock.core.replay",
+    "diff": "wavelock.core.diff",
     "hookimpl": "wavelock.plugins.markers",
     "load_profile": "wavelock.runtime",
     "parse_profile": "wavelock.runtime",

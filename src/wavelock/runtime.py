@@ -61,9 +61,10 @@ class Runtime(RunLoop):
     ) -> None:
         """record: whether to write a run file; None: as `[record]` says. observers: objects with observer hooks.
 
-        Raises ProfileError, ModuleError, ModelError, PluginError, RunFileError; EnvironmentFailure.
+        registry: the plugins; None discovers them. The runtime works on a copy: observers of one run are told of no
+        other. Raises ProfileError, ModuleError, ModelError, PluginError, RunFileError; EnvironmentFailure.
         """
-        registry = registry or Registry()
+        registry = registry.copy() if registry is not None else Registry()
         for observer in observers:
             registry.observe(observer)
         record = profile.record.enabled if record is None else record

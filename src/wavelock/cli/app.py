@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,8 +10,8 @@ from typing import Any, TypeVar
 import click
 
 from wavelock._version import VERSION
-from wavelock.cli.report import EXIT_INTERRUPTED, report_error
-from wavelock.core.errors import EXIT_USER, UserError, WavelockError
+from wavelock.cli.report import EXIT_INTERRUPTED, drop_output, report_error, report_lost
+from wavelock.core.errors import EXIT_DONE, EXIT_USER, UserError, WavelockError
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, nothing else.")
@@ -162,8 +161,10 @@ def run_command(arguments: Sequence[str]) -> int:
         click.echo("interrupted", err=True)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output left (`| head`): nothing to report, and nowhere to report it.
-        sys.stderr.close()
-        return 0
+        # The reader of our output left (`| head`): nothing to report.
+        drop_output()
+        return EXIT_DONE
     except WavelockError as error:
         return report_error(error, as_json, error.exit_code)
+    except OSError as error:
+        return report_lost(error, as_json)

@@ -10,8 +10,10 @@ import click
 
 from wavelock.cli.report import emit
 from wavelock.cli.run import split_workers
+from wavelock.core.diff import diff
+from wavelock.core.divergence import ReplayReport
 from wavelock.core.errors import EXIT_DONE, EXIT_NOT_IDENTICAL
-from wavelock.core.replay import ReplayReport, diff, replay
+from wavelock.core.replay import replay
 
 
 def replay_file(run_file: Path, engine: str | None, workers: str | None, as_json: bool) -> int:

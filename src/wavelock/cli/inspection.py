@@ -12,7 +12,6 @@ from wavelock.core.abi import LOG_LEVELS, EndReason, Fault
 from wavelock.core.errors import EXIT_DONE, UserError
 from wavelock.core.runreader import RunFileReader
 
-_NAMED: Final = "(SELECT name FROM agents WHERE id = t.agent) AS agent"
 QUERIES: Final[dict[str, tuple[tuple[str, ...], str, str]]] = {
     "agents": (
         ("id", "agent", "group", "parent", "born", "ended", "reason", "code"),
@@ -26,28 +25,34 @@ QUERIES: Final[dict[str, tuple[tuple[str, ...], str, str]]] = {
     ),
     "logs": (
         ("wave", "agent", "level", "by", "text"),
-        f"SELECT wave, {_NAMED}, level, CASE kernel WHEN 1 THEN 'kernel' ELSE 'agent' END, text FROM logs t",
+        "SELECT wave, agents.name AS agent, level, CASE kernel WHEN 1 THEN 'kernel' ELSE 'agent' END, text "
+        "FROM logs LEFT JOIN agents ON agents.id = agent",
         "wave, position",
     ),
     "faults": (
         ("wave", "agent", "fault", "detail"),
-        f"SELECT wave, {_NAMED}, fault, detail FROM faults t",
+        "SELECT wave, agents.name AS agent, fault, detail FROM faults LEFT JOIN agents ON agents.id = agent",
         "wave, position",
     ),
-    "state": (("key", "value", "agent", "wave"), f"SELECT key, value, {_NAMED}, wave FROM state t", "key"),
+    "state": (
+        ("key", "value", "agent", "wave"),
+        "SELECT key, value, agents.name AS agent, wave FROM state LEFT JOIN agents ON agents.id = agent",
+        "key",
+    ),
     "outputs": (
         ("wave", "agent", "tag", "payload"),
-        f"SELECT wave, {_NAMED}, tag, payload FROM outputs t",
+        "SELECT wave, agents.name AS agent, tag, payload FROM outputs LEFT JOIN agents ON agents.id = agent",
         "wave, position",
     ),
     "inputs": (
         ("wave", "agent", "tag", "stream", "payload"),
-        f"SELECT wave, {_NAMED}, tag, stream, payload FROM inputs t",
+        "SELECT wave, agents.name AS agent, tag, stream, payload FROM inputs LEFT JOIN agents ON agents.id = agent",
         "wave, position",
     ),
     "inference": (
         ("request_wave", "wave", "model", "agent", "tag", "reason", "bytes"),
-        f"SELECT request_wave, wave, model, {_NAMED}, tag, reason, length(payload) FROM inference t",
+        "SELECT request_wave, wave, model, agents.name AS agent, tag, inference.reason, length(payload) "
+        "FROM inference LEFT JOIN agents ON agents.id = agent",
         "request_wave, position",
     ),
     "modules": (("digest", "name", "bytes"), "SELECT digest, name, length(bytes) FROM modules", "name"),
@@ -111,14 +116,17 @@ def _rows(reader: RunFileReader, section: str, limit: int, agent: str | None) ->
     return [_readable_row(dict(zip(columns, row, strict=True))) for row in reader.rows(text, *values)]
 
 
+_FAULTS: Final = {int(fault): fault.label for fault in Fault}
+_REASONS: Final = {int(reason): reason.name.lower() for reason in EndReason}
+_LEVELS: Final = dict(enumerate(LOG_LEVELS))
+
+
 def _readable_row(row: dict[str, Any]) -> dict[str, Any]:
-    """Numbers that stand for something by name, bytes as text."""
-    if row.get("fault") is not None:
-        row["fault"] = Fault(row["fault"]).label
-    if "born" in row and row["reason"] is not None:
-        row["reason"] = EndReason(row["reason"]).name.lower()
-    if "level" in row:
-        row["level"] = LOG_LEVELS[row["level"]]
+    """Numbers that stand for something by name, bytes as text. A number without a name (a damaged row) stays."""
+    named = {"fault": _FAULTS, "level": _LEVELS, **({"reason": _REASONS} if "born" in row else {})}
+    for key, names in named.items():
+        if key in row:
+            row[key] = names.get(row[key], row[key])
     return {key: readable(value) if isinstance(value, bytes) else value for key, value in row.items()}
 
 

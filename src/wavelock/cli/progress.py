@@ -19,7 +19,12 @@ LOG_LEVEL_SHOWN: Final = 1
 
 
 class Progress:
-    """Shows nothing while the run goes on; base of the others, and what `--json` uses."""
+    """Shows nothing while the run goes on; base of the others, and what `--json` uses.
+
+    lost: why output could not be written, once it could not; the run goes on, for its file and its digest.
+    """
+
+    lost: OSError | None = None
 
     def __enter__(self) -> Progress:
         return self
@@ -45,32 +50,39 @@ class Progress:
 class PlainProgress(Progress):
     """Lines: outputs on standard output; faults, warnings and models on standard error."""
 
+    def _echo(self, text: str, err: bool = False) -> None:
+        if self.lost is None:
+            try:
+                click.echo(text, err=err)
+            except OSError as error:
+                self.lost = error
+
     @hookimpl
     def wavelock_run_started(self, run: RunStarted) -> None:
         """One line of what runs, and one a model."""
-        click.echo(
+        self._echo(
             f"{run.name}: {run.agents:,} agents, seed {run.seed}; {run.engine}, {run.scheduler}, {run.transport}, "
             f"{run.workers}:{run.worker_count}",
             err=True,
         )
         for model in run.models:
-            click.echo(f"model {model.name} version {model.version}: {model.got} ({model.reason})", err=True)
+            self._echo(f"model {model.name} version {model.version}: {model.got} ({model.reason})", err=True)
 
     @hookimpl
     def wavelock_agent_faulted(self, fault: AgentFault) -> None:
         """One line a fault."""
         detail = f" ({fault.detail})" if fault.detail else ""
-        click.echo(f"wave {fault.wave}: {fault.agent} faulted: {fault.kind}{detail}", err=True)
+        self._echo(f"wave {fault.wave}: {fault.agent} faulted: {fault.kind}{detail}", err=True)
 
     @hookimpl
     def wavelock_wave_committed(self, wave: WaveCommitted) -> None:
         """The wave's outputs, where they are text, and its warnings."""
         for output in wave.outputs:
             text = output.text
-            click.echo(text if text is not None else f"{output.agent}: {len(output.payload)} bytes, not text")
+            self._echo(text if text is not None else f"{output.agent}: {len(output.payload)} bytes, not text")
         for line in wave.logs:
             if line.level <= LOG_LEVEL_SHOWN:
-                click.echo(f"wave {line.wave}: {line.agent}: {LOG_LEVELS[line.level]}: {line.text}", err=True)
+                self._echo(f"wave {line.wave}: {line.agent}: {LOG_LEVELS[line.level]}: {line.text}", err=True)
 
 
 class LiveProgress(PlainProgress):

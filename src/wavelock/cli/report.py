@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
 from typing import Any, Final
 
 import click
 
-from wavelock.core.errors import ProfileError, WavelockError
+from wavelock.core.errors import EXIT_ENVIRONMENT, EnvironmentFailure, ProfileError, WavelockError
 
 EXIT_INTERRUPTED: Final = 130
 """Ended at once by a second interrupt, as shells count it: 128 + SIGINT."""
@@ -49,6 +52,25 @@ def report_error(error: WavelockError, as_json: bool, code: int) -> int:
         )
     click.echo(f"error: {error}", err=True)
     return code
+
+
+def report_lost(error: OSError, as_json: bool) -> int:
+    """Print an error of the machine, which may be that standard output takes no more. Answers the code."""
+    failure = EnvironmentFailure(str(error))
+    try:
+        return report_error(failure, as_json, EXIT_ENVIRONMENT)
+    except OSError:
+        return report_error(failure, False, EXIT_ENVIRONMENT)
+    finally:
+        drop_output()
+
+
+def drop_output() -> None:
+    """Send what is still buffered for standard output nowhere: it cannot be written, and Python would try at exit."""
+    with contextlib.suppress(OSError, ValueError):  # a stream in memory, or one that is closed
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _nothing() -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -47,7 +46,7 @@ def read_profile(
     registry: Registry,
     settings: tuple[str, ...],
     choices: dict[str, str | None],
-    extra: dict[str, Any] | None = None,
+    extra: dict[tuple[str, str], Any] | None = None,
 ) -> Profile:
     """A profile with the command line's choices applied: plugins first, then --set, then the other options."""
     raw = read_toml(read_file(profile), str(profile))
@@ -60,7 +59,10 @@ def read_profile(
         if count is not None:
             raw.setdefault("workers", {"use": kind})["count"] = count
     override(raw, settings, str(profile))
-    override(raw, [f"{key}={json.dumps(value)}" for key, value in (extra or {}).items()], str(profile))
+    for (section, key), value in (extra or {}).items():
+        table = raw.setdefault(section, {})
+        if isinstance(table, dict):  # what else it is, the check below says
+            table[key] = value
     return build_profile(raw, str(profile), profile.parent, registry.settings)
 
 
@@ -84,10 +86,10 @@ def run(
     registry = Registry()
     choices = {"engine": engine, "scheduler": scheduler, "transport": transport, "workers": workers}
     extra = {
-        "run.seed": seed,
-        "run.waves": waves,
-        "record.file": str(record.resolve()) if record is not None else None,
-        "record.enabled": False if no_record else True if record is not None else None,
+        ("run", "seed"): seed,
+        ("run", "waves"): waves,
+        ("record", "file"): str(record.resolve()) if record is not None else None,
+        ("record", "enabled"): False if no_record else True if record is not None else None,
     }
     given = {key: value for key, value in extra.items() if value is not None}
     checked = read_profile(profile, registry, settings, choices, given)
@@ -97,6 +99,8 @@ def run(
         with _interrupts(runtime):
             result = runtime.run()
         elapsed_s = time.perf_counter() - began
+    if progress.lost is not None:
+        raise progress.lost
     emit(_outcome(runtime, result, elapsed_s), as_json, lambda: progress.summary(result, elapsed_s))
     return EXIT_FAULTS if fail_on_fault and result.faults else EXIT_DONE
 
@@ -109,7 +113,8 @@ def _interrupts(runtime: Runtime) -> Iterator[None]:
         if runtime.stopping:
             raise KeyboardInterrupt
         runtime.stop()
-        click.echo("stopping after this wave; again to stop at once", err=True)
+        with suppress(OSError, RuntimeError):  # standard error is closed, or was being written to just now
+            click.echo("stopping after this wave; again to stop at once", err=True)
 
     before = signal.signal(signal.SIGINT, stop)
     try:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from wavelock.core.errors import EnvironmentFailure
-from wavelock.core.runfile import RunFileRows
+from wavelock.core.runfile import RunFileRows, head_row, remove_run_file
+from wavelock.core.units import format_bytes
 from wavelock.core.wave import WaveRecord
 
 BACKLOG_BYTES: Final = 64 << 20
@@ -32,12 +33,13 @@ class RunFileJournal:
         self._max_bytes = max_bytes
         self._head = dict(head)
         self._modules = dict(modules)
-        self._backlog: deque[WaveRecord] = deque()
+        self._backlog: deque[tuple[int, WaveRecord]] = deque()
         self._backlog_bytes = 0
         self._changed = threading.Condition()
         self._closing: str | None = None
         self._failure: str | None = None
         self._opened = False
+        self._last: WaveRecord | None = None
         self._thread = threading.Thread(target=self._work, name="wavelock-journal", daemon=True)
         self._thread.start()
         self._wait_until_opened()
@@ -53,7 +55,7 @@ class RunFileJournal:
         with self._changed:
             self._changed.wait_for(lambda: self._backlog_bytes < BACKLOG_BYTES or self._failure is not None)
             self._raise_failure()
-            self._backlog.append(record)
+            self._backlog.append((size, record))
             self._backlog_bytes += size
             self._changed.notify_all()
 
@@ -68,10 +70,13 @@ class RunFileJournal:
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
-            raise EnvironmentFailure(
-                f"{self._path}: the run file cannot be written: {self._failure}; the file is whole up to its last "
-                "committed wave, and replays"
-            )
+            raise EnvironmentFailure(f"{self._path}: the run file cannot be written: {self._failure}; {self._left()}")
+
+    def _left(self) -> str:
+        """What there is in the file after a failure."""
+        if self._last is not None:
+            return f"it holds every wave up to wave {self._last.wave}, and replays to there"
+        return "it holds no wave" if self._opened else "nothing was left there"
 
     # ---- on the writing thread ----
 
@@ -82,48 +87,61 @@ class RunFileJournal:
                 while self._write_batch(connection):
                     pass
                 self._finish(connection)
-        except (sqlite3.Error, OSError, EnvironmentFailure) as error:
+        except Exception as error:
+            # Whatever it was: a run that waits for this thread must hear of it.
+            if not self._opened:
+                remove_run_file(self._path)
             with self._changed:
-                self._failure = str(error)
+                self._failure = self._describe(error)
                 self._backlog.clear()
                 self._changed.notify_all()
+
+    def _describe(self, error: Exception) -> str:
+        if not isinstance(error, (sqlite3.Error, OSError)):
+            return f"{type(error).__name__}: {error}"
+        if "full" in str(error):
+            return f"{error} (limits.journal is {format_bytes(self._max_bytes)})"
+        return str(error)
 
     def _open(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA synchronous = NORMAL")
         page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {max(64, self._max_bytes // page_bytes)}")
         with _transaction(connection):
-            connection.executemany("INSERT INTO run VALUES (?, ?)", list(self._head.items()))
+            head = [head_row(key, value) for key, value in self._head.items()]
+            connection.executemany("INSERT INTO run VALUES (?, ?, ?)", head)
             rows = [(digest, name, data) for digest, (name, data) in self._modules.items()]
             connection.executemany("INSERT INTO modules VALUES (?, ?, ?)", rows)
         with self._changed:
             self._opened = True
             self._changed.notify_all()
 
-    def _take(self) -> list[WaveRecord]:
-        """What is to be written next; empty when the journal closes."""
+    def _take(self) -> list[tuple[int, WaveRecord]]:
+        """What is to be written next, each with its size; empty when the journal closes."""
         with self._changed:
             self._changed.wait_for(lambda: self._backlog or self._closing is not None)
-            batch: list[WaveRecord] = []
-            while self._backlog and len(batch) < BATCH_WAVES:
-                record = self._backlog.popleft()
-                self._backlog_bytes -= record.size_bytes
-                batch.append(record)
-            self._changed.notify_all()
-            return batch
+            return [self._backlog.popleft() for _ in range(min(len(self._backlog), BATCH_WAVES))]
 
     def _write_batch(self, connection: sqlite3.Connection) -> bool:
         batch = self._take()
+        if not batch:
+            return False
         rows = RunFileRows(connection, self._turns)
         with _transaction(connection):
-            for record in batch:
+            for _, record in batch:
                 rows.put(record)
-        return bool(batch)
+        with self._changed:
+            self._last = batch[-1][1]
+            self._backlog_bytes -= sum(size for size, _ in batch)
+            self._changed.notify_all()
+        return True
 
     def _finish(self, connection: sqlite3.Connection) -> None:
-        """Say how the run ended, and fold the write-ahead log into the one plain file."""
+        """Say how the run ended and with which digest, and fold the write-ahead log into the one plain file."""
+        digest = self._head["header"] if self._last is None else self._last.digest
         with _transaction(connection):
-            connection.execute("INSERT INTO run VALUES ('ended', ?)", (self._closing,))
+            rows = [head_row("ended", self._closing or ""), head_row("digest", digest)]
+            connection.executemany("INSERT INTO run VALUES (?, ?, ?)", rows)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         # A reader that holds the file open (a user interface) keeps the log beside it; nothing is lost by that.
         with contextlib.suppress(sqlite3.OperationalError):

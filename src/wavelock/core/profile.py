@@ -6,7 +6,7 @@ Field descriptions are part of the product: editors show them, and `docs/profile
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -28,30 +28,44 @@ class RunSection(Section, frozen=True, kw_only=True):
 
     name: Annotated[Name, Meta(description="Names the run and its file.")] = "run"
     # msgspec keeps integer bounds within i64, so the u64 bound is checked with the other rules.
-    seed: Annotated[int, Meta(ge=0, description="Seed of every turn's entropy, 0 to 2^64 - 1.")] = 0
+    seed: Annotated[
+        int,
+        Meta(ge=0, description="Seed of every turn's entropy, 0 to 2^64 - 1.", extra_json_schema={"maximum": MAX_U64}),
+    ] = 0
     waves: Annotated[Positive | None, Meta(description="Stop before this wave; absent: run until quiet.")] = None
     wave_ns: Annotated[Duration, Meta(description="Virtual time from one wave to the next.")] = Duration(1_000_000)
+
+
+# Bounds that a group may set for itself carry one description in both places.
+FUEL_PER_TURN: Final = Meta(description="Fuel units that one turn may use.")
+MEMORY: Final = Meta(description="Linear memory, bytes.")
+INBOX: Final = Meta(description="Bytes of one turn's inbox, header included.")
+OUTBOX: Final = Meta(description="Bytes of one turn's outbox.")
+MESSAGE: Final = Meta(description="Payload bytes of one frame sent.")
+MAILBOX: Final = Meta(description="Bytes of frames that wait for an agent.")
+MAILBOX_FRAMES: Final = Meta(description="Frames that wait for an agent.")
+OVERFLOW: Final = Meta(description="What a full mailbox does with one frame more.")
+DENIED: Final = Meta(description="What an effect without a grant becomes.")
+TIMERS: Final = Meta(description="Timers that an agent may have pending.")
+WATCHES: Final = Meta(description="Key prefixes that an agent may watch.")
+RESTARTS: Final = Meta(description="Fresh starts after faults that an agent may have.")
 
 
 class LimitsSection(Section, frozen=True, kw_only=True):
     """`[limits]`: every bound of a run, with its unit. Per agent unless said; `[[agents]]` may set its own."""
 
-    fuel_per_turn: Annotated[Positive, Meta(description="Fuel units that one turn may use.")] = 10_000_000
-    memory: Annotated[ByteSize, Meta(description="Linear memory, bytes.")] = ByteSize(16 << 20)
-    inbox: Annotated[ByteSize, Meta(description="Bytes of one turn's inbox, header included.")] = ByteSize(64 << 10)
-    outbox: Annotated[ByteSize, Meta(description="Bytes of one turn's outbox.")] = ByteSize(64 << 10)
-    message: Annotated[ByteSize, Meta(description="Payload bytes of one frame sent.")] = ByteSize(64 << 10)
-    mailbox: Annotated[ByteSize, Meta(description="Bytes of frames that wait for an agent.")] = ByteSize(1 << 20)
-    mailbox_frames: Annotated[Positive, Meta(description="Frames that wait for an agent.")] = 4096
-    overflow: Annotated[
-        Literal["reject", "drop-oldest"], Meta(description="What a full mailbox does with one frame more.")
-    ] = "reject"
-    denied: Annotated[Literal["answer", "fault"], Meta(description="What an effect without a grant becomes.")] = (
-        "answer"
-    )
-    timers: Annotated[Count, Meta(description="Timers that an agent may have pending.")] = 1024
-    watches: Annotated[Count, Meta(description="Key prefixes that an agent may watch.")] = 64
-    restarts: Annotated[Count, Meta(description="Fresh starts after faults that an agent may have.")] = 3
+    fuel_per_turn: Annotated[Positive, FUEL_PER_TURN] = 10_000_000
+    memory: Annotated[ByteSize, MEMORY] = ByteSize(16 << 20)
+    inbox: Annotated[ByteSize, INBOX] = ByteSize(64 << 10)
+    outbox: Annotated[ByteSize, OUTBOX] = ByteSize(64 << 10)
+    message: Annotated[ByteSize, MESSAGE] = ByteSize(64 << 10)
+    mailbox: Annotated[ByteSize, MAILBOX] = ByteSize(1 << 20)
+    mailbox_frames: Annotated[Positive, MAILBOX_FRAMES] = 4096
+    overflow: Annotated[Literal["reject", "drop-oldest"], OVERFLOW] = "reject"
+    denied: Annotated[Literal["answer", "fault"], DENIED] = "answer"
+    timers: Annotated[Count, TIMERS] = 1024
+    watches: Annotated[Count, WATCHES] = 64
+    restarts: Annotated[Count, RESTARTS] = 3
     stack: Annotated[ByteSize, Meta(description="Native stack of one turn, bytes; the whole run's.")] = ByteSize(
         512 << 10
     )
@@ -66,18 +80,18 @@ class LimitsSection(Section, frozen=True, kw_only=True):
 class AgentLimits(Section, frozen=True, kw_only=True):
     """`[agents.limits]`: this group's own bounds; what is absent comes from `[limits]`."""
 
-    fuel_per_turn: Positive | None = None
-    memory: ByteSize | None = None
-    inbox: ByteSize | None = None
-    outbox: ByteSize | None = None
-    message: ByteSize | None = None
-    mailbox: ByteSize | None = None
-    mailbox_frames: Positive | None = None
-    overflow: Literal["reject", "drop-oldest"] | None = None
-    denied: Literal["answer", "fault"] | None = None
-    timers: Count | None = None
-    watches: Count | None = None
-    restarts: Count | None = None
+    fuel_per_turn: Annotated[Positive | None, FUEL_PER_TURN] = None
+    memory: Annotated[ByteSize | None, MEMORY] = None
+    inbox: Annotated[ByteSize | None, INBOX] = None
+    outbox: Annotated[ByteSize | None, OUTBOX] = None
+    message: Annotated[ByteSize | None, MESSAGE] = None
+    mailbox: Annotated[ByteSize | None, MAILBOX] = None
+    mailbox_frames: Annotated[Positive | None, MAILBOX_FRAMES] = None
+    overflow: Annotated[Literal["reject", "drop-oldest"] | None, OVERFLOW] = None
+    denied: Annotated[Literal["answer", "fault"] | None, DENIED] = None
+    timers: Annotated[Count | None, TIMERS] = None
+    watches: Annotated[Count | None, WATCHES] = None
+    restarts: Annotated[Count | None, RESTARTS] = None
 
 
 class Grants(Section, frozen=True, kw_only=True):
@@ -154,15 +168,15 @@ class RecordSection(Section, frozen=True, kw_only=True):
 class WorkersSection(Section, frozen=True, kw_only=True):
     """`[workers]`: who executes turns."""
 
-    use: str = "inline"
-    count: Annotated[int, Meta(ge=1, le=4096)] = 1
+    use: Annotated[str, Meta(description="Kind of worker.")] = "inline"
+    count: Annotated[int, Meta(ge=1, le=4096, description="Number of workers.")] = 1
     settings: msgspec.Struct | None = None
 
 
 class Choice(Section, frozen=True, kw_only=True):
     """A family's chosen member: `use` and its own settings, checked by the member."""
 
-    use: str
+    use: Annotated[str, Meta(description="The member's name.")]
     settings: msgspec.Struct | None = None
 
 

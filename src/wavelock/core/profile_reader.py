@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from wavelock.core import profile as sections
+from wavelock.core import profile
 from wavelock.core.errors import Problem, ProfileError
-from wavelock.core.profile import Profile
-from wavelock.core.profile_rules import check_files, check_rules
-from wavelock.core.reading import build_struct, nearest
+from wavelock.core.profile import ModelSection, Profile
+from wavelock.core.profile_rules import Sections, check_files, check_rules
+from wavelock.core.reading import build_struct, kind_name, nearest
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -28,15 +28,15 @@ DEFAULTS: Final = {
     "workers": "inline",
 }
 TABLES: Final[Mapping[str, type[msgspec.Struct]]] = {
-    "run": sections.RunSection,
-    "limits": sections.LimitsSection,
-    "record": sections.RecordSection,
+    "run": profile.RunSection,
+    "limits": profile.LimitsSection,
+    "record": profile.RecordSection,
 }
 ARRAYS: Final[Mapping[str, type[msgspec.Struct]]] = {
-    "models": sections.ModelSection,
-    "topics": sections.TopicSection,
-    "agents": sections.AgentSection,
-    "inputs": sections.InputSection,
+    "models": profile.ModelSection,
+    "topics": profile.TopicSection,
+    "agents": profile.AgentSection,
+    "inputs": profile.InputSection,
 }
 Settings = Callable[[str, str], "type[msgspec.Struct] | Problem"]
 """(family, member name) to the member's settings struct, or why there is none."""
@@ -48,14 +48,19 @@ def read_toml(text: str, source: str) -> dict[str, Any]:
         tables: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         what, _, where = str(error).rpartition(" (at ")
-        raise ProfileError(source, [Problem(where.rstrip(")"), f"not TOML: {what or error}")]) from None
+        where = where.rstrip(")").replace("end of document", f"line {text.count(chr(10)) + 1}, at the end")
+        raise ProfileError(source, [Problem(where, f"not TOML: {what or error}")]) from None
+    except RecursionError:
+        raise ProfileError(source, [Problem("", "not TOML: arrays or tables nested too deep")]) from None
+    except ValueError as error:  # a whole number of thousands of digits
+        raise ProfileError(source, [Problem("", f"not TOML: {error}")]) from None
     return tables
 
 
 def read_file(path: Path) -> str:
     """A profile's text. Raises ProfileError for a file that is missing, unreadable or not UTF-8."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         problem = Problem(f"byte {error.start}", "not UTF-8 text, so not TOML")
     except IsADirectoryError:
@@ -86,6 +91,8 @@ def _override_one(raw: dict[str, Any], setting: str) -> Problem | None:
             return Problem(f"--set {path}", f'there is no "{key}" to set this in')
     if isinstance(table, list):
         return Problem(f"--set {path}", "an array's item cannot be replaced whole; name a key in it")
+    if not _is_unicode(setting):
+        return Problem(f"--set {path}", "is not UTF-8 text")
     table[keys[-1]] = _toml_value(text)
     return None
 
@@ -103,9 +110,19 @@ def _step(table: Any, key: str) -> Any:
 def _toml_value(text: str) -> Any:
     """`4`, `true`, `[1, 2]` and quoted text as TOML reads them; anything else is text as it stands."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        tables = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
         return text
+    return tables["value"] if len(tables) == 1 else text
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether this can be written as UTF-8; an argument of other bytes cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def build_profile(raw: dict[str, Any], source: str, base: Path, settings: Settings, *, files: bool = True) -> Profile:
@@ -117,37 +134,54 @@ def build_profile(raw: dict[str, Any], source: str, base: Path, settings: Settin
     problems: list[Problem] = []
     known = {*DEFAULTS, *TABLES, *ARRAYS}
     problems += [Problem(key, f"unknown section{nearest(key, known)}") for key in raw if key not in known]
-    built: dict[str, Any] = {key: build_struct(kind, raw.get(key, {}), key, problems) for key, kind in TABLES.items()}
-    for key, kind in ARRAYS.items():
-        built[key] = _build_array(kind, raw.get(key, []), key, problems)
-    for family in DEFAULTS:
-        built[family] = _build_choice(family, raw.get(family, {}), settings, problems)
-    usable = {key: value for key, value in built.items() if value is not None}
-    check_rules(usable, problems)
+    tables: dict[str, Any] = {key: build_struct(kind, raw.get(key, {}), key, problems) for key, kind in TABLES.items()}
+    arrays = {key: _build_array(kind, raw.get(key, []), key, problems) for key, kind in ARRAYS.items()}
+    choices: dict[str, Any] = {
+        family: _build_choice(family, raw.get(family, {}), settings, problems) for family in DEFAULTS
+    }
+    sections = Sections(tables, arrays, {key: _names(raw.get(key, [])) for key in ARRAYS})
+    check_rules(sections, problems)
     if files:
-        check_files(usable, base, problems)
+        problems += _check_backends(arrays["models"], settings)
+        check_files(sections, base, problems)
     if problems:
         raise ProfileError(source, problems)
+    built = tables | arrays | choices
     return Profile(source=source, base=base, raw=raw, **built)
 
 
-def _build_array(kind: type[msgspec.Struct], value: object, key: str, problems: list[Problem]) -> Sequence[Any]:
+def _build_array(kind: type[msgspec.Struct], value: object, key: str, problems: list[Problem]) -> tuple[Any, ...]:
+    """The items in their places, None for each that has problems."""
     if not isinstance(value, list):
-        problems.append(Problem(key, f"expected an array of tables, written [[{key}]]"))
-        return ()
-    items = (build_struct(kind, item, f"{key}[{index}]", problems) for index, item in enumerate(value))
-    return tuple(item for item in items if item is not None)
+        problems.append(Problem(key, f"expected an array of tables, written [[{key}]], found {kind_name(value)}"))
+        return (None,)
+    return tuple(build_struct(kind, item, f"{key}[{index}]", problems) for index, item in enumerate(value))
+
+
+def _names(items: object) -> tuple[str, ...] | None:
+    """The names that an array's items give themselves, whatever else is wrong with them."""
+    if not isinstance(items, list):
+        return None
+    names = (item.get("name") for item in items if isinstance(item, dict))
+    return tuple(name for name in names if isinstance(name, str))
+
+
+def _check_backends(models: Iterable[ModelSection | None], settings: Settings) -> Iterable[Problem]:
+    for index, model in enumerate(models):
+        found = settings("model_backend", model.backend) if model is not None else None
+        if isinstance(found, Problem):
+            yield Problem(f"models[{index}].backend", found.what)
 
 
 def _build_choice(family: str, table: object, settings: Settings, problems: list[Problem]) -> msgspec.Struct | None:
     if not isinstance(table, dict):
-        problems.append(Problem(family, f"expected a table, written [{family}]"))
+        problems.append(Problem(family, f"expected a table, written [{family}], found {kind_name(table)}"))
         return None
     own = dict(table)
     chosen: dict[str, Any] = {"use": own.pop("use", DEFAULTS[family])}
     if family == "workers" and "count" in own:
         chosen["count"] = own.pop("count")
-    kind = sections.WorkersSection if family == "workers" else sections.Choice
+    kind = profile.WorkersSection if family == "workers" else profile.Choice
     choice = build_struct(kind, chosen, family, problems)
     if choice is None:
         return None

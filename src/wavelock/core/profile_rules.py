@@ -4,112 +4,112 @@ from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
 from typing import Any, Final
 
 from wavelock.core.abi import FRAME_HEADER, TURN_HEADER
 from wavelock.core.errors import Problem
+from wavelock.core.graph import find_cycle
 from wavelock.core.profile import MAX_SEED, AgentSection, InputSection
-from wavelock.core.reading import nearest
+from wavelock.core.reading import nearest, shown
 
 MIN_INBOX: Final = TURN_HEADER.size + 2 * FRAME_HEADER.size
+MIN_MAILBOX: Final = 2 * FRAME_HEADER.size
 MAX_MEMORY: Final = 4 << 30
-Sections = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Sections:
+    """The sections of a profile as far as they could be built, for the rules between them.
+
+    tables: None for one that has problems. arrays: an item that has problems is None, in its place.
+    names: what the items of an array call themselves, those with problems too; None where it is no array.
+    """
+
+    tables: Mapping[str, Any]
+    arrays: Mapping[str, tuple[Any, ...]]
+    names: Mapping[str, tuple[str, ...] | None]
+
+    def items(self, key: str) -> Iterator[tuple[int, Any]]:
+        """The sound items of an array, each with its index in the profile."""
+        return ((index, item) for index, item in enumerate(self.arrays[key]) if item is not None)
 
 
 def check_rules(built: Sections, problems: list[Problem]) -> None:
-    """Append every problem that the sections show together. Sections that did not build are absent from `built`."""
+    """Append every problem that the sections show together."""
     for rule in _RULES:
         problems += rule(built)
-
-
-def _names(built: Sections, key: str) -> list[str]:
-    return [item.name for item in built.get(key, ())]
 
 
 def _unique_names(built: Sections) -> Iterable[Problem]:
     for key in ("agents", "models", "topics", "inputs"):
         seen: dict[str, int] = {}
-        for index, name in enumerate(_names(built, key)):
-            if name in seen:
-                yield Problem(f"{key}[{index}].name", f'"{name}" is taken by {key}[{seen[name]}]; names must differ')
-            seen.setdefault(name, index)
+        for index, item in built.items(key):
+            if item.name in seen:
+                what = f'"{item.name}" is taken by {key}[{seen[item.name]}]; names must differ'
+                yield Problem(f"{key}[{index}].name", what)
+            seen.setdefault(item.name, index)
 
 
 def _some_agents(built: Sections) -> Iterable[Problem]:
-    groups = built.get("agents", ())
-    limits = built.get("limits")
-    total = sum(group.count for group in groups)
-    if not groups or total == 0:
+    limits = built.tables["limits"]
+    total = sum(group.count for _, group in built.items("agents"))
+    if total == 0 and None not in built.arrays["agents"]:
         yield Problem("agents", "a run needs at least one agent: add [[agents]] with name and module (count above 0)")
     if limits is not None and total > limits.agents:
         yield Problem("agents", f"{total} agents are more than limits.agents = {limits.agents}; raise that limit")
 
 
 def _references(built: Sections) -> Iterable[Problem]:
-    groups, models, topics = (_names(built, key) for key in ("agents", "models", "topics"))
-    for index, group in enumerate(built.get("agents", ())):
+    groups, models, topics = (built.names[key] for key in ("agents", "models", "topics"))
+    for index, group in built.items("agents"):
         where = f"agents[{index}]"
         yield from _known(group.after, groups, f"{where}.after", "group")
         yield from _known(group.grants.models, models, f"{where}.grants.models", "model", star=True)
         yield from _known(group.grants.topics, topics, f"{where}.grants.topics", "topic", star=True)
         yield from _known(group.grants.spawn, groups, f"{where}.grants.spawn", "group", star=True)
-    for index, topic in enumerate(built.get("topics", ())):
+    for index, topic in built.items("topics"):
         yield from _known(topic.subscribers, groups, f"topics[{index}].subscribers", "group")
-    for index, stream in enumerate(built.get("inputs", ())):
+    for index, stream in built.items("inputs"):
         yield from _known(stream.to, groups, f"inputs[{index}].to", "group")
 
 
-def _known(found: Iterable[str], names: list[str], where: str, what: str, star: bool = False) -> Iterable[Problem]:
+def _known(
+    found: Iterable[str], names: tuple[str, ...] | None, where: str, what: str, star: bool = False
+) -> Iterable[Problem]:
+    if names is None:
+        return
     for name in found:
         if name not in names and not (star and name == "*"):
             yield Problem(where, f'no {what} is named "{name}"{nearest(name, names)}')
 
 
 def _cycles(built: Sections) -> Iterable[Problem]:
-    after = {group.name: group.after for group in built.get("agents", ())}
-    cycle = find_cycle(after)
+    groups = {group.name: (index, group.after) for index, group in built.items("agents")}
+    cycle = find_cycle({name: after for name, (_, after) in groups.items()})
     if cycle:
-        index = _names(built, "agents").index(cycle[0])
-        yield Problem(f"agents[{index}].after", f"a cycle: {' after '.join(cycle)}; take one of these out")
-
-
-def find_cycle(after: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
-    """The first cycle found, `(a, b, a)`, walking in the mapping's order; empty where there is none."""
-    done: dict[str, bool] = {}
-    for start in after:
-        path = [start] if start not in done else []
-        branches = [iter(after[start])]
-        done.setdefault(start, False)
-        while path:
-            step = next((name for name in branches[-1] if name in after), None)
-            if step is None:
-                done[path.pop()] = True
-                branches.pop()
-            elif step in path:
-                return (*path[path.index(step) :], step)
-            elif not done.get(step):
-                done[step] = False
-                path.append(step)
-                branches.append(iter(after[step]))
-    return ()
+        where = f"agents[{groups[cycle[0]][0]}].after"
+        yield Problem(where, f"a cycle: {' after '.join(cycle)}; take one of these out")
 
 
 def _ranges(built: Sections) -> Iterable[Problem]:
-    run = built.get("run")
+    run, limits = built.tables["run"], built.tables["limits"]
     if run is not None and run.seed > MAX_SEED:
-        yield Problem("run.seed", f"{run.seed} is past 2^64 - 1")
-    limits = built.get("limits")
+        yield Problem("run.seed", f"expected 0 to 2^64 - 1, found {shown(run.seed)}")
     if limits is not None:
         yield from _limit_ranges(limits, "limits")
-    for index, group in enumerate(built.get("agents", ())):
+    for index, group in built.items("agents"):
         yield from _limit_ranges(group.limits, f"agents[{index}].limits")
 
 
 def _limit_ranges(limits: Any, where: str) -> Iterable[Problem]:
     if limits.inbox is not None and limits.inbox < MIN_INBOX:
         yield Problem(f"{where}.inbox", f"{limits.inbox} bytes hold no frame; at least {MIN_INBOX} are needed")
+    if limits.mailbox is not None and limits.mailbox < MIN_MAILBOX:
+        yield Problem(f"{where}.mailbox", f"{limits.mailbox} bytes hold no frame; at least {MIN_MAILBOX} are needed")
     if limits.memory is not None and limits.memory > MAX_MEMORY:
         yield Problem(f"{where}.memory", f"{limits.memory} bytes are past 4 GiB, a 32-bit memory's end")
     for key in ("inbox", "outbox", "mailbox"):
@@ -122,11 +122,23 @@ def _limit_ranges(limits: Any, where: str) -> Iterable[Problem]:
 
 
 def _configs(built: Sections) -> Iterable[Problem]:
-    for index, group in enumerate(built.get("agents", ())):
+    for index, group in built.items("agents"):
+        where = f"agents[{index}].config"
         try:
+            _check_whole_numbers(group.config)
             config_bytes(group)
+        except RecursionError:
+            yield Problem(where, "has no JSON form: it is nested too deep")
         except (TypeError, ValueError) as error:
-            yield Problem(f"agents[{index}].config", f"has no JSON form: {error}; use text, numbers, arrays and tables")
+            yield Problem(where, f"has no JSON form: {error}; use text, numbers, arrays and tables")
+
+
+def _check_whole_numbers(value: object) -> None:
+    """Raises ValueError for a whole number that run files, as JSON readers elsewhere, cannot hold."""
+    if isinstance(value, int) and not -(2**63) <= value <= MAX_SEED:
+        raise ValueError(f"{shown(value)} has more than 64 bits")
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _check_whole_numbers(item)
 
 
 def config_bytes(group: AgentSection) -> bytes:
@@ -138,8 +150,8 @@ def config_bytes(group: AgentSection) -> bytes:
 
 
 def _inputs(built: Sections) -> Iterable[Problem]:
-    counts = {group.name: group.count for group in built.get("agents", ())}
-    for index, stream in enumerate(built.get("inputs", ())):
+    counts = {group.name: group.count for _, group in built.items("agents")}
+    for index, stream in built.items("inputs"):
         where = f"inputs[{index}]"
         if stream.cut == "fixed" and not stream.record_bytes:
             yield Problem(f"{where}.record_bytes", 'is needed, above 0, for cut = "fixed"')
@@ -161,23 +173,33 @@ _RULES: Final[tuple[Callable[[Sections], Iterable[Problem]], ...]] = (
 
 
 def check_files(built: Sections, base: Path, problems: list[Problem]) -> None:
-    """Append a problem for every file or folder that the profile names and that is not there."""
-    for index, group in enumerate(built.get("agents", ())):
-        if not (base / group.module).is_file():
+    """Append a problem for every file or folder that the profile names and that is not there.
+
+    `os.path` answers for a path that no system takes (too long, a zero byte in it), where `pathlib` raises.
+    """
+    for index, group in built.items("agents"):
+        if not os.path.isfile(base / group.module):
             problems.append(Problem(f"agents[{index}].module", f"no such file: {base / group.module}"))
-    for index, model in enumerate(built.get("models", ())):
-        if not (base / model.repository).is_dir():
+    for index, model in built.items("models"):
+        if not os.path.isdir(base / model.repository):
             problems.append(Problem(f"models[{index}].repository", f"no such folder: {base / model.repository}"))
-    for index, stream in enumerate(built.get("inputs", ())):
+    for index, stream in built.items("inputs"):
         for pattern in stream.files:
             if not matching_files(base, pattern):
                 problems.append(Problem(f"inputs[{index}].files", f"nothing matches {base / pattern}"))
 
 
 def matching_files(base: Path, pattern: str) -> list[Path]:
-    """The files that a pattern names, in order of their paths' code points: the same on every system."""
-    found = glob.glob(pattern, root_dir=base, recursive=True)
-    return [base / name for name in sorted(name.replace("\\", "/") for name in found) if (base / name).is_file()]
+    """The files that a pattern names, in order of their paths' code points: the same on every system.
+
+    A file of exactly this name comes before what the name means as a pattern.
+    """
+    if "\0" in pattern:
+        return []
+    if os.path.isfile(base / pattern):
+        return [base / pattern]
+    found = sorted(PurePath(name).as_posix() for name in glob.glob(pattern, root_dir=base, recursive=True))
+    return [base / name for name in found if os.path.isfile(base / name)]
 
 
 def stream_files(base: Path, stream: InputSection) -> list[Path]:

@@ -3,24 +3,26 @@
 Rules:
 - A wave's rows and all waves before it are committed together: after a crash the file opens at a committed wave.
 - The file is made anew and never written over; it is in WAL mode while a run writes it and one plain file afterwards.
-- Rows that come from outside carry a checksum, so that damage is named and not only noticed.
+- Rows that a replay reads and cannot compute carry a checksum, so that damage is named and not only noticed.
 - `docs/run-file.md` describes every table; FORMAT grows with any change that an older reader would misread.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import re
 import sqlite3
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from blake3 import blake3
 
-from wavelock.core.errors import RunFileError
+from wavelock.core.errors import EnvironmentFailure, RunFileError
 from wavelock.core.wave import WaveRecord
 
 FORMAT: Final = 1
@@ -28,12 +30,12 @@ APPLICATION_ID: Final = 0x57564C4B
 """SQLite's application id: "WVLK"."""
 SUFFIX: Final = ".wavelock"
 SCHEMA: Final = """
-CREATE TABLE run (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
+CREATE TABLE run (key TEXT PRIMARY KEY, value BLOB NOT NULL, checksum BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE modules (digest TEXT PRIMARY KEY, name TEXT NOT NULL, bytes BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE agents (id INTEGER PRIMARY KEY, name TEXT NOT NULL, grp TEXT NOT NULL, parent INTEGER,
   born INTEGER NOT NULL, ended INTEGER, reason INTEGER, code INTEGER);
 CREATE TABLE waves (wave INTEGER PRIMARY KEY, digest BLOB NOT NULL, turns INTEGER NOT NULL, messages INTEGER NOT NULL,
-  fuel INTEGER NOT NULL, faults INTEGER NOT NULL, lost INTEGER NOT NULL, detail BLOB);
+  fuel INTEGER NOT NULL, faults INTEGER NOT NULL, lost INTEGER NOT NULL, detail BLOB, checksum BLOB NOT NULL);
 CREATE TABLE inputs (wave INTEGER NOT NULL, position INTEGER NOT NULL, agent INTEGER NOT NULL, tag INTEGER NOT NULL,
   stream TEXT NOT NULL, payload BLOB NOT NULL, checksum BLOB NOT NULL, PRIMARY KEY (wave, position)) WITHOUT ROWID;
 CREATE TABLE inference (request_wave INTEGER NOT NULL, position INTEGER NOT NULL, wave INTEGER NOT NULL,
@@ -54,17 +56,26 @@ TURN: Final = np.dtype(
 """One turn in a wave's `detail` (zlib): who, how it ended, what it used, and a CRC-32 of its outbox."""
 
 
-def checksum(*parts: bytes) -> bytes:
-    """The checksum of a row: 16 bytes of BLAKE3 over its parts, each behind its length."""
+_LACKING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""What the machine lacks rather than what the user got wrong."""
+
+
+class RunFileExistsError(RunFileError):
+    """A run file that exists already."""
+
+
+def row_checksum(*values: object) -> bytes:
+    """The checksum of a row: 16 bytes of BLAKE3 over its values, each with its type and behind its length."""
     hasher = blake3()
-    for part in parts:
-        hasher.update(len(part).to_bytes(8, "little") + part)
+    for value in values:
+        data = value if isinstance(value, bytes) else str(value).encode()
+        hasher.update(f"{type(value).__name__}:{len(data)}:".encode() + data)
     return hasher.digest(16)
 
 
-def row_checksum(payload: bytes, *numbers: int) -> bytes:
-    """The checksum of a row of numbers and a payload."""
-    return checksum(repr(numbers).encode(), payload)
+def head_row(key: str, value: str | bytes) -> tuple[object, ...]:
+    """A row of the table `run`."""
+    return key, value, row_checksum(key, value)
 
 
 def turn_details(record: WaveRecord) -> np.typing.NDArray[np.void]:
@@ -89,45 +100,98 @@ def read_turn_details(blob: bytes) -> np.typing.NDArray[np.void]:
 
 
 def create_run_file(path: Path) -> None:
-    """Make an empty run file. Raises RunFileError where it exists already or cannot be written."""
+    """Make an empty run file.
+
+    Raises RunFileExistsError, RunFileError where it cannot be made there, EnvironmentFailure where the disk is full.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise _cannot_make(path, error) from None
+    try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
-        connection = sqlite3.connect(path)
-        try:
+    except FileExistsError:
+        raise RunFileExistsError(
+            f"{path}: exists already, and a run file is never written over; choose another --record or remove it"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise _cannot_make(path, error) from None
+    try:
+        with contextlib.closing(sqlite3.connect(path)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(
                 f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT};{SCHEMA}"
             )
-        finally:
-            connection.close()
-    except FileExistsError:
-        raise RunFileError(
-            f"{path}: exists already, and a run file is never written over; choose another --record or remove it"
-        ) from None
-    except OSError as error:
-        raise RunFileError(f"{path}: the run file cannot be made: {error.strerror or error}") from None
     except sqlite3.Error as error:
-        raise RunFileError(f"{path}: the run file cannot be made: {error}") from None
+        remove_run_file(path)
+        raise EnvironmentFailure(f"{path}: the run file cannot be made: {error}") from None
+
+
+def _cannot_make(path: Path, error: OSError | ValueError) -> RunFileError | EnvironmentFailure:
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    kind = EnvironmentFailure if isinstance(error, OSError) and error.errno in _LACKING else RunFileError
+    return kind(f"{path}: the run file cannot be made: {reason}; choose another --record, or record.folder")
+
+
+def remove_run_file(path: Path) -> None:
+    """Take away a run file that never came to hold anything."""
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        with contextlib.suppress(OSError):
+            path.with_name(path.name + suffix).unlink()
 
 
 def next_run_file(folder: Path, name: str) -> Path:
-    """Make the next numbered run file of a folder, `name-0001.wavelock`, and answer its path."""
-    taken = [0]
-    if folder.is_dir():
-        pattern = re.compile(re.escape(name) + r"-(\d+)" + re.escape(SUFFIX))
-        taken += [int(match[1]) for entry in folder.iterdir() if (match := pattern.fullmatch(entry.name))]
-    number = max(taken)
+    """Make the next numbered run file of a folder, `name-0001.wavelock`, and answer its path. Raises as above."""
+    number = _last_number(folder, name)
     while True:
         number += 1
         path = folder / f"{name}-{number:04d}{SUFFIX}"
-        try:
+        # Another run may take the number between the look and the try.
+        with contextlib.suppress(RunFileExistsError):
             create_run_file(path)
-        except RunFileError:
-            if not path.exists():
-                raise
-            continue  # another run took this number between the look and the try
-        return path
+            return path
+
+
+def _last_number(folder: Path, name: str) -> int:
+    pattern = re.compile(re.escape(name) + r"-(\d+)" + re.escape(SUFFIX))
+    try:
+        names = [entry.name for entry in folder.iterdir()]
+    except OSError:
+        return 0  # not there, or not to be read: making the file says which
+    return max((int(match[1]) for each in names if (match := pattern.fullmatch(each))), default=0)
+
+
+Row = tuple[Any, ...]
+
+
+def wave_row(record: WaveRecord, detail: bytes | None) -> Row:
+    """A row of the table `waves`, but for its checksum."""
+    return (
+        record.wave, record.digest, len(record.plan), record.messages, _signed(record.total_fuel),
+        len(record.faults), record.lost, detail,
+    )  # fmt: skip
+
+
+def _signed(value: int) -> int:
+    """SQLite's integers are signed 64-bit; a sum past that is kept at the end of the range."""
+    return min(value, 2**63 - 1)
+
+
+def told_rows(record: WaveRecord) -> dict[str, list[Row]]:
+    """The rows of the tables that tell people what happened in a wave, by table: what a replay computes again."""
+    wave = record.wave
+    return {
+        "outputs": [(wave, at, row.agent, row.tag, row.payload) for at, row in enumerate(record.outputs)],
+        "faults": [(wave, at, row.agent, int(row.fault), row.detail) for at, row in enumerate(record.faults)],
+        "logs": [(wave, at, row.agent, row.level, int(row.kernel), row.text) for at, row in enumerate(record.logs)],
+    }
+
+
+_TELL: Final = {
+    "outputs": "INSERT INTO outputs VALUES (?, ?, ?, ?, ?)",
+    "faults": "INSERT INTO faults VALUES (?, ?, ?, ?, ?)",
+    "logs": "INSERT INTO logs VALUES (?, ?, ?, ?, ?, ?)",
+}
 
 
 class RunFileRows:
@@ -140,16 +204,8 @@ class RunFileRows:
     def put(self, record: WaveRecord) -> None:
         """Add a wave's rows to the transaction in progress."""
         wave = record.wave
-        detail = zlib.compress(turn_details(record).tobytes(), 1) if self._turns else None
-        self._many(
-            "INSERT INTO waves VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    wave, record.digest, len(record.plan), record.messages, _signed(record.total_fuel),
-                    len(record.faults), record.lost, detail,
-                )
-            ],
-        )  # fmt: skip
+        row = wave_row(record, zlib.compress(turn_details(record).tobytes(), 1) if self._turns else None)
+        self._many("INSERT INTO waves VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", [(*row, row_checksum(*row))])
         self._put_outside(record)
         self._many(
             "INSERT INTO agents (id, name, grp, parent, born) VALUES (?, ?, ?, ?, ?)",
@@ -159,12 +215,8 @@ class RunFileRows:
             "UPDATE agents SET ended = ?, reason = ?, code = ? WHERE id = ?",
             [(wave, row.reason, row.code, row.agent) for row in record.endings],
         )
-        self._many("INSERT INTO outputs VALUES (?, ?, ?, ?, ?)", _numbered(wave, record.outputs))
-        self._many("INSERT INTO faults VALUES (?, ?, ?, ?, ?)", _numbered(wave, record.faults))
-        self._many(
-            "INSERT INTO logs VALUES (?, ?, ?, ?, ?, ?)",
-            [(wave, at, row.agent, row.level, row.kernel, row.text) for at, row in enumerate(record.logs)],
-        )
+        for table, rows in told_rows(record).items():
+            self._many(_TELL[table], rows)
         self._many(
             "INSERT INTO state VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value, "
             "agent = excluded.agent, wave = excluded.wave",
@@ -173,33 +225,18 @@ class RunFileRows:
 
     def _put_outside(self, record: WaveRecord) -> None:
         wave = record.wave
-        self._many(
-            "INSERT INTO inputs VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [
-                (wave, at, row.agent, row.tag, row.stream, row.payload, row_checksum(row.payload, row.agent, row.tag))
-                for at, row in enumerate(record.inputs)
-            ],
-        )
-        self._many(
-            "INSERT INTO inference VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    row.request_wave, row.position, wave, row.model, row.agent, row.tag, row.reason, row.payload,
-                    row_checksum(row.payload, row.model, row.agent, row.tag, row.reason),
-                )
-                for row in record.answers
-            ],
-        )  # fmt: skip
+        inputs = [(wave, at, row.agent, row.tag, row.stream, row.payload) for at, row in enumerate(record.inputs)]
+        answers = [
+            (row.request_wave, row.position, wave, row.model, row.agent, row.tag, row.reason, row.payload)
+            for row in record.answers
+        ]
+        self._many("INSERT INTO inputs VALUES (?, ?, ?, ?, ?, ?, ?)", _checked(inputs))
+        self._many("INSERT INTO inference VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _checked(answers))
 
-    def _many(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+    def _many(self, statement: str, rows: Sequence[Row]) -> None:
         if rows:
             self._connection.executemany(statement, rows)
 
 
-def _numbered(wave: int, rows: Iterable[tuple[object, ...]]) -> list[tuple[object, ...]]:
-    return [(wave, at, *row) for at, row in enumerate(rows)]
-
-
-def _signed(value: int) -> int:
-    """SQLite's integers are signed 64-bit; a sum past that is kept at the end of the range."""
-    return min(value, 2**63 - 1)
+def _checked(rows: Sequence[Row]) -> list[Row]:
+    return [(*row, row_checksum(*row)) for row in rows]

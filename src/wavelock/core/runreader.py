@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -34,17 +35,16 @@ class WaveRow(NamedTuple):
 
 
 class RunFileReader:
-    """An open run file."""
+    """An open run file. What is read of the rows that carry a checksum is checked against it."""
 
     def __init__(self, path: str | Path) -> None:
         """Open and check a run file. Raises RunFileError."""
         self.path = Path(path)
-        if not self.path.is_file():
-            raise RunFileError(f"{self.path}: no such run file")
+        self._check_path()
         self._connection = self._connect()
         try:
             self._check_kind()
-            self.head = self._read_head()
+            self.head, self._damaged = self._read_head()
         except sqlite3.Error as error:
             self._connection.close()
             raise self._unreadable(error) from None
@@ -52,16 +52,42 @@ class RunFileReader:
             self._connection.close()
             raise
 
-    def _connect(self) -> sqlite3.Connection:
-        # A file left by a killed run has its log beside it, and reading that takes the right to write.
-        beside = self.path.with_name(self.path.name + "-wal")
-        mode = "rw" if beside.exists() else "ro"
+    def _check_path(self) -> None:
         try:
-            return sqlite3.connect(f"{self.path.resolve().as_uri()}?mode={mode}", uri=True)
-        except sqlite3.Error as error:
-            raise self._unreadable(error) from None
+            info = self.path.stat()
+        except (OSError, ValueError) as error:
+            reason = "no such run file" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
+            raise RunFileError(f"{self.path}: {reason}") from None
+        if not stat.S_ISREG(info.st_mode):
+            raise RunFileError(f"{self.path}: is not a file; expected a run file")
+        if not info.st_size:
+            raise RunFileError(f"{self.path}: an empty file: no run wrote anything to it")
 
-    def _unreadable(self, error: Exception) -> RunFileError:
+    def _connect(self) -> sqlite3.Connection:
+        """Open read-only where that is possible.
+
+        A file left by a killed run has its log beside it, and reading that takes the right to write; a file on a
+        read-only medium takes SQLite's word that nobody changes it.
+        """
+        beside = any(self.path.with_name(self.path.name + suffix).exists() for suffix in ("-wal", "-journal"))
+        failure: sqlite3.Error | None = None
+        for mode in ("mode=rw", "mode=ro") if beside else ("mode=ro", "mode=ro&immutable=1"):
+            try:
+                connection = sqlite3.connect(f"{self.path.resolve().as_uri()}?{mode}", uri=True)
+            except sqlite3.Error as error:
+                failure = failure or error
+                continue
+            try:
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            except sqlite3.Error as error:
+                failure = failure or error
+                connection.close()
+            else:
+                connection.execute("PRAGMA query_only = ON")
+                return connection
+        raise self._unreadable(failure)
+
+    def _unreadable(self, error: Exception | None) -> RunFileError:
         return RunFileError(f"{self.path}: not a readable run file (damaged, cut short, or something else): {error}")
 
     def _check_kind(self) -> None:
@@ -69,20 +95,26 @@ class RunFileReader:
         version = self._connection.execute("PRAGMA user_version").fetchone()[0]
         if kind != APPLICATION_ID:
             raise RunFileError(f"{self.path}: a SQLite database, but not a Wavelock run file")
-        if version > FORMAT:
-            raise RunFileError(
-                f"{self.path}: has run file format {version}; this Wavelock reads up to {FORMAT}: upgrade Wavelock"
-            )
+        if version != FORMAT:
+            way_out = "upgrade Wavelock" if version > FORMAT else "replay it with the Wavelock that wrote it"
+            raise RunFileError(f"{self.path}: has run file format {version}; this Wavelock reads {FORMAT}: {way_out}")
         found = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
             raise RunFileError(f"{self.path}: the run file is damaged: {found}")
 
-    def _read_head(self) -> dict[str, Any]:
-        head = dict(self._connection.execute("SELECT key, value FROM run").fetchall())
+    def _read_head(self) -> tuple[dict[str, Any], list[str]]:
+        """The rows of `run`, and the keys of those that do not match their checksums."""
+        rows = self._connection.execute("SELECT key, value, checksum FROM run").fetchall()
+        head = {key: value for key, value, _ in rows}
         missing = [key for key in ("profile", "header", "wavelock") if key not in head]
         if missing:
             raise RunFileError(f"{self.path}: the run never began: no {', '.join(missing)} was written")
-        return head
+        return head, [str(key) for key, value, stored in rows if row_checksum(key, value) != stored]
+
+    def check_head(self) -> None:
+        """Raises DamagedRunError where a row of the table `run` does not match its checksum."""
+        if self._damaged:
+            raise DamagedRunError(f"{self.path}: the row run.{self._damaged[0]} is damaged")
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """The rows of a query. Raises RunFileError where the file turns out damaged."""
@@ -95,7 +127,7 @@ class RunFileReader:
         """The profile's raw tables. Raises DamagedRunError."""
         try:
             raw = json.loads(self.head["profile"])
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise DamagedRunError(f"{self.path}: the row run.profile is damaged: {error}") from None
         if not isinstance(raw, dict):
             raise DamagedRunError(f"{self.path}: the row run.profile is damaged: not a table")
@@ -113,15 +145,25 @@ class RunFileReader:
         from wavelock.core.digest import hash_bytes
 
         rows = self.rows("SELECT bytes FROM modules WHERE digest = ?", digest)
-        if not rows or hash_bytes(bytes(rows[0][0])) != digest:
+        data = rows[0][0] if rows else None
+        if not isinstance(data, bytes) or hash_bytes(data) != digest:
             raise DamagedRunError(f"{self.path}: the row of module {digest[:16]} is missing or damaged")
-        return bytes(rows[0][0])
+        return data
 
     def waves(self) -> Iterator[WaveRow]:
-        """The committed waves, in order."""
+        """The committed waves, in order. Raises DamagedRowError."""
+        query = "SELECT wave, digest, turns, messages, fuel, faults, lost, detail, checksum FROM waves ORDER BY wave"
+        for *row, stored in self.stream(query):
+            if row_checksum(*row) != stored:
+                raise DamagedRowError("waves", row[0], "", "its checksum does not match")
+            yield WaveRow(*row)
+
+    def stream(self, query: str) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query, one at a time. Raises RunFileError where the file turns out damaged."""
         try:
-            for row in self._connection.execute("SELECT * FROM waves ORDER BY wave"):
-                yield WaveRow(*row)
+            # Not `yield from`: that would close the cursor of a reader that may be closed by then.
+            for row in self._connection.execute(query):
+                yield row  # noqa: UP028
         except sqlite3.Error as error:
             raise self._unreadable(error) from None
 
@@ -132,23 +174,27 @@ class RunFileReader:
 
     def inputs(self, wave: int) -> list[Input]:
         """The outside inputs that entered before a wave. Raises DamagedRowError."""
-        query = "SELECT agent, tag, payload, stream, checksum FROM inputs WHERE wave = ? ORDER BY position"
+        query = (
+            "SELECT wave, position, agent, tag, stream, payload, checksum FROM inputs WHERE wave = ? ORDER BY position"
+        )
         taken = []
-        for at, (agent, tag, payload, stream, stored) in enumerate(self.rows(query, wave)):
-            if row_checksum(payload, agent, tag) != stored:
-                raise DamagedRowError("inputs", wave, self.agent_name(agent), f"position {at}")
+        for at, (*row, stored) in enumerate(self.rows(query, wave)):
+            _, position, agent, tag, stream, payload = row
+            if position != at or row_checksum(*row) != stored:
+                raise DamagedRowError("inputs", wave, self.agent_name(agent), f"position {position}")
             taken.append(Input(agent, tag, payload, stream))
         return taken
 
     def answers(self, request_wave: int, model: int) -> list[InferenceAnswer]:
         """The answers to one batch, in order. Raises DamagedRowError."""
         query = (
-            "SELECT position, wave, agent, tag, reason, payload, checksum FROM inference "
+            "SELECT request_wave, position, wave, model, agent, tag, reason, payload, checksum FROM inference "
             "WHERE request_wave = ? AND model = ? ORDER BY position"
         )
         taken = []
-        for position, wave, agent, tag, reason, payload, stored in self.rows(query, request_wave, model):
-            if row_checksum(payload, model, agent, tag, reason) != stored:
+        for *row, stored in self.rows(query, request_wave, model):
+            _, position, wave, _, agent, _, reason, payload = row
+            if row_checksum(*row) != stored:
                 what = f"requested in wave {request_wave}, position {position}"
                 raise DamagedRowError("inference", wave, self.agent_name(agent), what)
             taken.append(InferenceAnswer(reason, payload))
@@ -168,14 +214,13 @@ class RunFileReader:
 
 
 class DamagedRowError(DamagedRunError):
-    """A row of outside input that does not match its checksum."""
+    """A row that does not match its checksum. agent: empty where the row is no agent's."""
 
     def __init__(self, table: str, wave: int, agent: str, what: str) -> None:
         super().__init__(table, wave, agent, what)
-        self.table = table
         self.wave = wave
         self.agent = agent
-        self.what = what
+        self.what = f"a row of the table {table} is damaged ({what})"
 
     def __str__(self) -> str:
-        return f"wave {self.wave}, agent {self.agent}: a row of the table {self.table} is damaged ({self.what})"
+        return f"wave {self.wave}, {f'agent {self.agent}: ' if self.agent else ''}{self.what}"

@@ -18,7 +18,7 @@ from typing import Protocol
 
 import numpy as np
 
-from wavelock.core.abi import Fault
+from wavelock.core.abi import ALIGNMENT, FRAME_HEADER, Fault
 from wavelock.core.errors import UserError, WavelockError
 from wavelock.core.events import AgentFault, LogLine, Output, RunEnded, RunStarted, WaveCommitted
 from wavelock.core.inputs import LiveFeed
@@ -218,8 +218,11 @@ class RunLoop:
         feed = self._parts.feed
         if not isinstance(feed, LiveFeed):
             raise UserError("a replay takes its outside inputs from the run file; nothing can be posted")
+        if self._closed:
+            raise UserError("this run is closed; nothing can be posted")
         number = self._agent_number(agent)
-        room = self._kernel.population.agents[number].room - 16
+        receiver = self._kernel.population.agents[number]
+        room = min(receiver.room, receiver.group.limits.mailbox // ALIGNMENT * ALIGNMENT) - FRAME_HEADER.size
         if len(payload) > room:
             raise UserError(f"{agent}: a payload of {len(payload)} bytes; its inbox takes {room}")
         if not 0 <= tag <= 0xFFFFFFFF:

@@ -61,8 +61,19 @@ def _decode_one(payload: bytes, at: int) -> tuple[Array, int]:
     end = data_at + count * dtype.itemsize
     if end > len(payload):
         raise TensorError(f"offset {at}: {count} elements end at {end}, past the payload's {len(payload)} bytes")
-    tensor = np.frombuffer(payload, dtype=dtype, count=count, offset=data_at).reshape(dims)
-    return tensor, len(payload) if padded(end) >= len(payload) else padded(end)
+    try:
+        tensor = np.frombuffer(payload, dtype=dtype, count=count, offset=data_at).reshape(dims)
+    except ValueError:  # no elements, but dimensions that numpy cannot hold
+        raise TensorError(f"offset {at}: dimensions {dims} are out of range") from None
+    return tensor, end if end == len(payload) else _next_tensor(payload, end)
+
+
+def _next_tensor(payload: bytes, end: int) -> int:
+    """Where the tensor behind one that ends at `end` begins: after zeros up to a multiple of 8, and before the end."""
+    following = padded(end)
+    if following >= len(payload) or any(payload[end:following]):
+        raise TensorError(f"offset {end}: bytes after a tensor that are neither zeros to a multiple of 8 nor a tensor")
+    return following
 
 
 def encode_tensors(tensors: Sequence[Array]) -> bytes:

@@ -7,7 +7,7 @@ from typing import Final
 
 _SIZES: Final = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 _DURATIONS: Final = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9}
-_QUANTITY: Final = re.compile(r"(\d+(?:_\d+)*)(?:\.(\d+))?\s*([A-Za-zµ]+)")
+_QUANTITY: Final = re.compile(r"(\d+(?:_\d+)*)(?:\.(\d+))?\s*([A-Za-zµ]+)", re.ASCII)
 MAX_U64: Final = 2**64 - 1
 
 
@@ -39,11 +39,15 @@ def parse_unit(kind: type, value: object) -> ByteSize | Duration:
     if isinstance(value, str):
         value = _quantity(value, units, example)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f'expected a whole number or text such as "{example}", found {type(value).__name__}')
+        raise ValueError(f'expected a whole number or text such as "{example}", found {_kind_name(value)}')
     if not 0 <= value <= MAX_U64:
-        raise ValueError(f"{value} is out of range: 0 to 2^64 - 1")
+        raise ValueError("expected 0 to 2^64 - 1")
     made: ByteSize | Duration = kind(value)
     return made
+
+
+def _kind_name(value: object) -> str:
+    return {bool: "true or false", float: "a float", list: "an array", dict: "a table"}.get(type(value), "a date or time")
 
 
 def format_bytes(count: int) -> str:

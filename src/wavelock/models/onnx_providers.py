@@ -63,6 +63,12 @@ def import_onnxruntime() -> Any:
     return onnxruntime
 
 
+def compiled_providers() -> list[str]:
+    """The providers that the installed build knows, by their names in profiles; whether they work shows at load."""
+    compiled_in = import_onnxruntime().get_available_providers()
+    return [provider.name for provider in PROVIDERS.values() if provider.ort in compiled_in]
+
+
 def essential(problem: BaseException) -> str:
     """The one line of an ONNX Runtime error that says something, without its code prefix."""
     lines = [line.strip() for line in str(problem).splitlines() if line.strip()]

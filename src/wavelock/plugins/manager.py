@@ -4,16 +4,19 @@ Rules:
 - Built-ins and third parties come through the same entry-point group; nothing is registered by hand but observers.
 - What is found is sorted by name before use: the order of package metadata reaches nothing.
 - Two plugins of one name, or two members of one name in a family, are an error that names both distributions.
-- A plugin that does not import is listed as unavailable with the reason; it never breaks those that work.
+- A plugin that fails, on import or in a hook, is listed as unavailable with the reason; it never breaks the others.
 - A registry has its own pluggy manager; two runtimes share none.
 """
 
 from __future__ import annotations
 
+import copy
+import inspect
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import pairwise
 from typing import Any, Final, TypeVar
 
 import pluggy
@@ -33,6 +36,11 @@ from wavelock.workers.interface import Workers
 
 FAMILIES: Final = ("engine", "scheduler", "transport", "workers", "model_backend")
 """Family names, as profiles and hooks (`wavelock_<family>`) spell them, in the order in which they are listed."""
+OBSERVER: Final = "observer"
+"""What a plugin is listed as that offers no member."""
+BROKEN: Final = "plugin"
+"""What a plugin is listed as that cannot be loaded: its families are not known."""
+_LISTING: Final = (*FAMILIES, OBSERVER, BROKEN)
 MadeT = TypeVar("MadeT")
 _log = logging.getLogger("wavelock.plugins")
 
@@ -65,7 +73,7 @@ def find_entry_points() -> list[Found]:
         distribution = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "(no distribution)"
         found.append(Found(entry.name, distribution, entry))
     found = _without_repeats(found)
-    for one, other in zip(found, found[1:], strict=False):
+    for one, other in pairwise(found):
         if one.name == other.name:
             raise PluginError(
                 f'two plugins are named "{one.name}": one from {one.distribution}, one from {other.distribution}; '
@@ -90,7 +98,7 @@ class Registry:
         self._listed: list[Listed] = []
         for found in find_entry_points() if plugins is None else plugins:
             self._load(found)
-        self._listed.sort(key=lambda item: (FAMILIES.index(item.family), item.name))
+        self._listed.sort(key=lambda item: (_LISTING.index(item.family), item.name))
         self._refuse_twins()
 
     def _load(self, found: Found) -> None:
@@ -98,21 +106,45 @@ class Registry:
             plugin = found.entry.load()
             self._manager.register(plugin, found.name)
             self._manager.check_pending()
-        except Exception as error:
-            self._manager.unregister(name=found.name)
+            listed = self._members(plugin, found)
+        except (Exception, SystemExit) as error:
+            if self._manager.has_plugin(found.name):
+                self._manager.unregister(name=found.name)
             reason = Unavailable(f"{type(error).__name__}: {error}", f"mend or uninstall {found.distribution}")
-            self._listed.append(Listed("engine", found.name, "does not load", found.distribution, reason, None))
-            return
+            listed = [Listed(BROKEN, found.name, "does not load", found.distribution, reason, None)]
+        self._listed += listed
+
+    def _members(self, plugin: object, found: Found) -> list[Listed]:
+        """What a plugin offers. Raises whatever its hooks do, and TypeError for an answer that is no Member."""
+        listed = []
         for family in FAMILIES:
-            hook = getattr(plugin, f"wavelock_{family}", None)
-            member = hook() if hook is not None else None
-            if member is not None:
-                self._listed.append(
-                    Listed(family, member.name, member.summary, found.distribution, member.unavailable(), member)
-                )
+            for hook in getattr(self._manager.hook, f"wavelock_{family}").get_hookimpls():
+                member = hook.function() if hook.plugin is plugin else None
+                if not isinstance(member, (Member, type(None))):
+                    raise TypeError(
+                        f"wavelock_{family} answered {member!r}; expected a wavelock.plugins.members.Member"
+                    )
+                if member is not None:
+                    listed.append(
+                        Listed(family, member.name, member.summary, found.distribution, member.unavailable(), member)
+                    )
+        if not listed:
+            summary = (inspect.getdoc(plugin) or "observes runs").partition("\n")[0]
+            listed.append(Listed(OBSERVER, found.name, summary, found.distribution, None, None))
+        return listed
+
+    def copy(self) -> Registry:
+        """The same plugins and observers under a manager of its own, for one runtime."""
+        twin = copy.copy(self)
+        twin._manager = pluggy.PluginManager(PROJECT)
+        twin._manager.add_hookspecs(hookspecs)
+        for name, plugin in self._manager.list_name_plugin():
+            if plugin is not None:
+                twin._manager.register(plugin, name)
+        return twin
 
     def _refuse_twins(self) -> None:
-        for one, other in zip(self._listed, self._listed[1:], strict=False):
+        for one, other in pairwise(self._listed):
             if (one.family, one.name) == (other.family, other.name):
                 raise PluginError(
                     f'two members of the family {one.family} are named "{one.name}": one from {one.distribution}, '
@@ -205,16 +237,22 @@ class Registry:
         return assemble_text(text, name)
 
     def observe(self, observer: object) -> None:
-        """Register an observer object. Raises PluginError for a hook that does not exist."""
-        self._manager.register(observer)
+        """Register an observer object. Raises PluginError for a hook that does not exist, and for one told already."""
+        if self._manager.is_registered(observer):
+            raise PluginError(f"{observer!r} observes this run already")
         try:
+            self._manager.register(observer)
             self._manager.check_pending()
         except pluggy.PluginValidationError as error:
-            self._manager.unregister(observer)
+            if self._manager.is_registered(observer):
+                self._manager.unregister(observer)
             raise PluginError(f"{observer!r}: {error}") from None
 
     def tell(self, hook: str, **values: object) -> None:
-        """Tell observers. What one raises is logged and dropped: observers cannot disturb a run."""
+        """Tell observers, plugins by name and then those given to the run.
+
+        What one raises is logged and dropped: observers cannot disturb a run.
+        """
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             try:
                 implementation.function(*(values[name] for name in implementation.argnames))

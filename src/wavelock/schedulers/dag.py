@@ -13,12 +13,13 @@ Rules:
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from wavelock.core import graph
 from wavelock.plugins.markers import hookimpl
 from wavelock.plugins.members import Member, NoSettings
 from wavelock.schedulers._shared import ById, frame_state, unframe_state
@@ -31,14 +32,8 @@ PAYLOAD: Final = struct.Struct("<I")
 
 
 def find_cycle(groups: Sequence[GroupInfo]) -> tuple[str, ...] | None:
-    """A cycle among the groups, or None.
-
-    Each name in the answer is `after` the next one, and the last is the first again: ("a", "b", "a"). The
-    cycle begins at that of its groups that stands first in `groups`; the same groups answer the same cycle.
-    Names in `after` that no group has are passed over: to refuse them is another check.
-    """
-    _, cycle = _walk(_edges(groups))
-    return _named(groups, cycle) if cycle else None
+    """A cycle among the groups, or None: see `core.graph.find_cycle`."""
+    return graph.find_cycle(_after(groups))
 
 
 def levels(groups: Sequence[GroupInfo]) -> tuple[int, ...]:
@@ -51,57 +46,18 @@ def levels(groups: Sequence[GroupInfo]) -> tuple[int, ...]:
         for name in group.after:
             if name not in known:
                 raise ValueError(f"group {group.name!r} is after {name!r}, but no group has that name")
-    edges = _edges(groups)
-    order, cycle = _walk(edges)
+    cycle = find_cycle(groups)
     if cycle:
-        raise ValueError(f"the groups follow each other in a cycle: {' after '.join(_named(groups, cycle))}")
+        raise ValueError(f"the groups follow each other in a cycle: {' after '.join(cycle)}")
+    edges = graph.edges_of(_after(groups))
     answer = [0] * len(groups)
-    for index in order:
+    for index in graph.walk(edges)[0]:
         answer[index] = 1 + max((answer[before] for before in edges[index]), default=-1)
     return tuple(answer)
 
 
-def _edges(groups: Sequence[GroupInfo]) -> list[list[int]]:
-    """For each group, the indices of those that it follows, in the order it names them."""
-    index_of = {group.name: index for index, group in enumerate(groups)}
-    return [[index_of[name] for name in group.after if name in index_of] for group in groups]
-
-
-def _named(groups: Sequence[GroupInfo], cycle: list[int]) -> tuple[str, ...]:
-    """A cycle's names, from the group that stands first and back to it."""
-    start = cycle.index(min(cycle))
-    return tuple(groups[index].name for index in (*cycle[start:], *cycle[: start + 1]))
-
-
-def _walk(edges: list[list[int]]) -> tuple[list[int], list[int]]:
-    """Depth-first along `edges`: the indices in order, each behind those it follows, and the first cycle met.
-
-    The order is whole where the cycle is empty. With a stack of its own: a chain of groups may be longer than
-    Python's stack.
-    """
-    done = [False] * len(edges)
-    order: list[int] = []
-    for root in range(len(edges)):
-        if done[root]:
-            continue
-        path = {root: iter(edges[root])}  # a dict keeps its order: the way from the root to here
-        while path:
-            here = next(reversed(path))
-            before = _next_open(path[here], done)
-            if before is None:
-                path.popitem()
-                done[here] = True
-                order.append(here)
-            elif before in path:
-                way = list(path)
-                return order, way[way.index(before) :]
-            else:
-                path[before] = iter(edges[before])
-    return order, []
-
-
-def _next_open(edges: Iterator[int], done: list[bool]) -> int | None:
-    return next((index for index in edges if not done[index]), None)
+def _after(groups: Sequence[GroupInfo]) -> dict[str, tuple[str, ...]]:
+    return {group.name: group.after for group in groups}
 
 
 class Dag:

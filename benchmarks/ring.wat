@@ -1,0 +1,34 @@
+;; Passes every message on to the next agent of a ring. The first turn learns the ring's size and sends one of its own.
+(module
+  (memory (export "memory") 1)
+  (global $agents (mut i32) (i32.const 0))
+  (data (i32.const 0) "\01\00\00\00" "\00\10\00\00" "\00\40\00\00" "\00\60\00\00" "\00\40\00\00")
+  (func (export "wavelock_abi") (result i32) (i32.const 0))
+  ;; one frame of 16 bytes to the next agent; the payload's first word is `value`
+  (func $send (param $at i32) (param $self i32) (param $value i64)
+    (i64.store (local.get $at) (i64.const 0x100000010))
+    (i32.store offset=8 (local.get $at)
+      (i32.rem_u (i32.add (local.get $self) (i32.const 1)) (global.get $agents)))
+    (i32.store offset=12 (local.get $at) (i32.const 0))
+    (i64.store offset=16 (local.get $at) (local.get $value))
+    (i64.store offset=24 (local.get $at) (i64.const 0)))
+  (func (export "wavelock_turn") (param $length i32) (result i32)
+    (local $read i32) (local $end i32) (local $write i32) (local $self i32)
+    (local.set $read (i32.const 0x1020))
+    (local.set $end (i32.add (i32.const 0x1000) (local.get $length)))
+    (local.set $write (i32.const 0x6000))
+    (local.set $self (i32.load (i32.const 0x1018)))
+    (loop $frames
+      (if (i32.lt_u (local.get $read) (local.get $end))
+        (then
+          (if (i32.eq (i32.load16_u offset=4 (local.get $read)) (i32.const 8)) ;; directory: the ring is its first group
+            (then (global.set $agents (i32.load offset=24 (local.get $read)))))
+          (if (i32.ne (i32.load16_u offset=4 (local.get $read)) (i32.const 1)) ;; directory or message, not the start
+            (then
+              (call $send (local.get $write) (local.get $self) (i64.load offset=16 (local.get $read)))
+              (local.set $write (i32.add (local.get $write) (i32.const 32)))))
+          (local.set $read (i32.add (local.get $read)
+            (i32.add (i32.const 16)
+              (i32.and (i32.add (i32.load (local.get $read)) (i32.const 7)) (i32.const -8)))))
+          (br $frames))))
+    (i32.sub (local.get $write) (i32.const 0x6000))))

@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import helpers
 import pytest
 from hypothesis import HealthCheck, settings
 
+import helpers
 from wavelock import Profile, ProfileError, Registry, parse_profile
 
 # The machines that test this are shared and slow at times: how long an example takes says nothing here.

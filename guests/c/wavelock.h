@@ -104,6 +104,11 @@ WL_PLAIN void *memset(void *to, int byte, size_t n) {
   for (size_t i = 0; i < n; i++) ((uint8_t *)to)[i] = (uint8_t)byte;
   return to;
 }
+WL_PLAIN void *memmove(void *to, const void *from, size_t n) {
+  if ((uintptr_t)to <= (uintptr_t)from) return memcpy(to, from, n);
+  while (n--) ((uint8_t *)to)[n] = ((const uint8_t *)from)[n];
+  return to;
+}
 WL_PLAIN int memcmp(const void *a, const void *b, size_t n) {
   for (size_t i = 0; i < n; i++)
     if (((const uint8_t *)a)[i] != ((const uint8_t *)b)[i])

@@ -47,7 +47,7 @@ class Runtime(RunLoop):
     with Runtime(load_profile("profile.toml")) as runtime:
         result = runtime.run()
 
-    Entering nothing is lazy: when the constructor returns, modules are compiled, models loaded, workers started and the
+    Nothing is lazy: when the constructor returns, modules are compiled, models loaded, workers started and the
     run file made. Leaving the block ends the run and closes the file.
     """
 

@@ -129,8 +129,10 @@ def test_a_denied_effect_can_be_a_fault_and_then_nothing_of_the_turn_happens(sta
     play = stage(PLAIN + 'limits = { denied = "fault" }')
     got = play.do("a/0", send(1, b"not sent"), put(b"key", b"v"))
     assert got == []
-    (fault,) = play.runtime.faults()
-    assert (fault.agent, fault.kind) == ("a/0", "denied")
+    assert play.do("a/1", effect(Outbound.STOP, 2)) == []
+    assert [(fault.agent, fault.kind) for fault in play.runtime.faults()] == [("a/0", "denied"), ("a/1", "denied")]
+    unknown = play.do("a/2", effect(Outbound.PUBLISH, 0), effect(Outbound.INFER, 0), effect(Outbound.SPAWN, 9))
+    assert [reason for *_, reason in reasons(unknown)] == [Reason.NO_SUCH_ID] * 3
 
 
 def test_a_message_larger_than_its_receiver_takes_is_refused(stage: OpenStage) -> None:
@@ -148,25 +150,43 @@ def test_a_message_larger_than_its_receiver_takes_is_refused(stage: OpenStage) -
     fits = send(1, bytes(256 - 32 - 16), tag=1)
     over = send(1, bytes(256 - 32 - 16 + 1), tag=2)
     assert len(received(play.do("big", fits), Inbound.MESSAGE)) == 1
-    assert reasons(play.do("big", over)) == [("big", Outbound.SEND, 1, 2, Reason.TOO_LARGE)]
+    assert reasons(play.do("big", over)) == [("big/0", Outbound.SEND, 1, 2, Reason.TOO_LARGE)]
 
 
 def test_limits_message_bounds_what_is_sent(stage: OpenStage) -> None:
-    play = stage(PLAIN + "limits = { message = 8 }")
-    got = play.do("a/0", send(1, bytes(8)), send(1, bytes(9), tag=3))
+    play = stage(
+        """
+        [[agents]]
+        name = "a"
+        module = "puppet.wat"
+        limits = { message = 64 }
+        [[agents]]
+        name = "b"
+        module = "puppet.wat"
+        """
+    )
+    got = play.do("a", send(1, bytes(64)), send(1, bytes(65), tag=3))
     assert len(received(got, Inbound.MESSAGE)) == 1
     assert reasons(got) == [("a/0", Outbound.SEND, 1, 3, Reason.TOO_LARGE)]
 
 
 def test_what_does_not_fit_an_inbox_waits_in_order(stage: OpenStage) -> None:
-    play = stage(PLAIN + "limits = { inbox = 256 }")
-    play.post("a/0", *(send(2, bytes([number] * 64)) for number in range(3)))
+    play = stage(
+        """
+        [[agents]]
+        name = "a"
+        module = "puppet.wat"
+        [[agents]]
+        name = "narrow"
+        module = "puppet.wat"
+        limits = { inbox = 256 }
+        """
+    )
+    play.post("a", *(send(1, bytes([number] * 64)) for number in range(4)))
     play.wave()
-    play.post("a/1", send(2, b"later"))
-    waves = [received(play.wave(), Inbound.MESSAGE) for _ in range(3)]
-    assert [[payload[:1] for _, _, _, payload in wave] for wave in waves] == [[b"\0", b"\1"], [b"\2", b"l"], []][
-        :3
-    ] or ([payload[:1] for wave in waves for _, _, _, payload in wave] == [b"\0", b"\1", b"\2", b"l"])
+    waves = [[payload[0] for *_, payload in received(play.wave(), Inbound.MESSAGE)] for _ in range(2)]
+    assert waves == [[0, 1], [2, 3]]
+    assert play.settle() == []
 
 
 MAILBOX = PLAIN + "limits = { mailbox_frames = 4, overflow = %r }"
@@ -190,7 +210,34 @@ def test_answers_obey_the_mailbox_as_well(stage: OpenStage) -> None:
     play = stage(MAILBOX % "reject")
     got = play.do("a/0", *(send(99, tag=number) for number in range(6)))
     assert [tag for *_, tag, _ in reasons(got)] == [0, 1, 2, 3]
-    assert play.logs == ["a/0: lost a undeliverable frame, its mailbox being full"]
+    assert play.logs == ["a/0: lost one undeliverable frame, its mailbox being full"]
+
+
+def test_a_frame_that_no_mailbox_takes_drops_nothing(stage: OpenStage) -> None:
+    narrow = '[[agents]]\nname = "n"\nmodule = "puppet.wat"\nlimits = { mailbox = 640, overflow = "drop-oldest" }\n'
+    play = stage(narrow + '[[agents]]\nname = "a"\nmodule = "puppet.wat"\n')
+    got = play.do("a", send(0, b"kept"), send(0, bytes(640), 5))
+    assert received(got, Inbound.MESSAGE) == [("n/0", 1, 0, b"kept")]
+    assert reasons(got) == [("a/0", Outbound.SEND, 0, 5, Reason.MAILBOX_FULL)]
+
+
+def test_an_answer_that_no_inbox_takes_says_which_effect_it_answers(stage: OpenStage) -> None:
+    play = stage(
+        """
+        [[agents]]
+        name = "a"
+        module = "puppet.wat"
+        grants = { state = ["*"] }
+        [[agents]]
+        name = "narrow"
+        module = "puppet.wat"
+        grants = { state = ["*"] }
+        limits = { inbox = 128 }
+        """
+    )
+    play.do("narrow", effect(Outbound.WATCH, 0, b"k", 3))
+    assert reasons(play.do("a", put(b"key", bytes(200)))) == [("narrow/0", Outbound.WATCH, 0, 3, Reason.TOO_LARGE)]
+    assert reasons(play.do("narrow", get(b"key", 4))) == [("narrow/0", Outbound.GET, 0, 4, Reason.TOO_LARGE)]
 
 
 TOPICS = """
@@ -277,9 +324,11 @@ def test_timers_come_after_messages_by_agent_and_runs_jump_to_them(stage: OpenSt
         (2, "a/2", 3), (6, "a/1", 4), (6, "a/2", 1), (6, "a/2", 2),
     ]  # fmt: skip
     assert [wave.wave for wave in play.waves] == [0, 1, 2, 6]
-    play.post("a/2", timer(2**64 - 1))  # due past every wave: the run is not quiet, and jumps to where it is due
+    play.post("a/2", timer(2**62 - 7), timer(2**62 - 6, 8))  # to the last wave there is, and past it
     play.wave()
+    assert reasons(play.wave()) == [("a/2", Outbound.TIMER, 0, 8, Reason.LIMIT)]
     assert play.wave() == [Got(2**62, "a/2", Inbound.TIMER, 0, 0, b"", 0)]
+    assert reasons(play.do("a/2", timer(1))) == [("a/2", Outbound.TIMER, 0, 0, Reason.LIMIT)]
 
 
 def test_timers_are_bounded(stage: OpenStage) -> None:
@@ -408,6 +457,12 @@ def test_a_fresh_start_keeps_mail_and_forgets_timers_and_watches(stage: OpenStag
         ("a/0", "START"), ("a/0", "DIRECTORY"), ("a/0", "MESSAGE"),
     ]  # fmt: skip
     assert [fault.kind for fault in play.runtime.faults()] == ["malformed outbox"]
+
+
+def test_a_spawned_agent_restarts_with_its_own_configuration(stage: OpenStage) -> None:
+    play = stage(SPAWN + 'restart = "fresh"\n')
+    play.do("root", spawn(0, b"mine"))
+    assert received(play.do("child/0", b"12345678"), Inbound.START) == [("child/0", 0, 0, b"mine")]
 
 
 def test_restarts_are_bounded(stage: OpenStage) -> None:

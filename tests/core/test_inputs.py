@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,25 @@ def records_of(tmp_path: Path, data: bytes, max_bytes: int = 100, **keys: Any) -
     return list(cut_records(section(**keys), [path], max_bytes))
 
 
+Fits = Callable[[int, int, int, int], bool]
+
+
 def no_limit(agent: int, payload: int, ahead: int, ahead_bytes: int) -> bool:
     return True
+
+
+class Receivers:
+    """Agents whose mailboxes have the room that a test says, and whose inboxes take `room` bytes."""
+
+    def __init__(self, fits: Fits = no_limit, room: int = 1000) -> None:
+        self._fits = fits
+        self._room = room
+
+    def input_fits(self, agent: int, payload_bytes: int, ahead: int, ahead_bytes: int) -> bool:
+        return self._fits(agent, payload_bytes, ahead, ahead_bytes)
+
+    def inbox_room(self, agent: int) -> int:
+        return self._room
 
 
 @pytest.mark.parametrize(
@@ -119,8 +136,8 @@ def numbers(count: int) -> Iterator[bytes]:
     return (b"%d" % number for number in range(count))
 
 
-def feed_of(records: Iterator[bytes], receivers: list[int], fits: inputs.Fits = no_limit, **keys: Any) -> LiveFeed:
-    feed = LiveFeed(fits)
+def feed_of(records: Iterator[bytes], receivers: list[int], fits: Fits = no_limit, **keys: Any) -> LiveFeed:
+    feed = LiveFeed(Receivers(fits))
     feed.add_stream(section(**keys), records, receivers)
     return feed
 
@@ -159,6 +176,13 @@ def test_a_record_waits_until_its_receiver_has_room() -> None:
     assert [row.payload for row in feed.take(2)] == [b"2", b"3"]
 
 
+def test_a_record_that_an_agents_own_buffer_cannot_hold_ends_the_run_by_name() -> None:
+    feed = LiveFeed(Receivers(room=2))
+    feed.add_stream(section(name="letters", per_wave=5), iter([b"ab", b"abc"]), [7])
+    with pytest.raises(InputError, match=r"inputs\.letters: record 2: 3 bytes are more than the inbox"):
+        feed.take(0)
+
+
 def test_all_receivers_or_none() -> None:
     feed = feed_of(numbers(1), [7, 8], lambda agent, size, ahead, ahead_bytes: agent == 7, deal="all")
     assert feed.take(0) == []
@@ -175,12 +199,12 @@ def test_what_was_accepted_before_counts_with_its_bytes() -> None:
     feed = feed_of(iter([b"abc", b"d"]), [7], fits, per_wave=2)
     feed.post(7, b"post", 0)
     feed.take(0)
-    assert asked == [(7, 3, 0, 0), (7, 1, 1, 27), (7, 4, 2, 52)]
+    assert asked == [(7, 3, 0, 0), (7, 1, 1, 24), (7, 4, 2, 48)]
 
 
 def test_too_many_posts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inputs, "MAX_POSTS", 2)
-    feed = LiveFeed(no_limit)
+    feed = LiveFeed(Receivers())
     feed.post(0, b"", 0)
     feed.post(0, b"", 0)
     with pytest.raises(UserError, match="2 posted messages wait already; let the run take them first"):
@@ -190,7 +214,7 @@ def test_too_many_posts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_posts_from_many_threads_all_arrive_each_threads_in_order() -> None:
-    feed = LiveFeed(no_limit)
+    feed = LiveFeed(Receivers())
 
     def post(agent: int) -> None:
         for number in range(200):

@@ -44,8 +44,8 @@ ONE_PROBLEM = [
     (AGENT + "limits.memory = 4294967297", "agents[0].limits.memory: 4294967297 bytes are past 4 GiB, a 32-bit memory's "
      "end"),
     ("[limits]\nmemory = -1\n" + AGENT, "limits.memory: expected 0 to 2^64 - 1, found -1"),
-    ('[limits]\nstack = "15 KiB"\n' + AGENT, "limits.stack: 15360 bytes; expected 16 KiB to 4 MiB"),
-    ('[limits]\nstack = "5 MiB"\n' + AGENT, "limits.stack: 5242880 bytes; expected 16 KiB to 4 MiB"),
+    ('[limits]\nstack = "15 KiB"\n' + AGENT, "limits.stack: 15360 bytes; expected 16 KiB to 1 MiB"),
+    ('[limits]\nstack = "5 MiB"\n' + AGENT, "limits.stack: 5242880 bytes; expected 16 KiB to 1 MiB"),
     ("[limits]\ninbox = 63\n" + AGENT, "limits.inbox: 63 bytes hold no frame; at least 64 are needed"),
     (AGENT + "limits.mailbox = 31", "agents[0].limits.mailbox: 31 bytes hold no frame; at least 32 are needed"),
     ('[limits]\noutbox = "2 GiB"\n' + AGENT, "limits.outbox: 2147483648 bytes are past 1 GiB"),

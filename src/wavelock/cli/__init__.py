@@ -5,11 +5,17 @@ from __future__ import annotations
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    import os
     import sys
 
     from wavelock.cli.app import run_command
+    from wavelock.cli.report import EXIT_INTERRUPTED
 
-    sys.exit(run_command(sys.argv[1:]))
+    code = run_command(sys.argv[1:])
+    if code == EXIT_INTERRUPTED:
+        # Workers may still be busy, and the interpreter would take what they use apart. All output is flushed.
+        os._exit(code)
+    sys.exit(code)
 
 
 __all__ = ["main"]

@@ -34,9 +34,15 @@ def choice_options(command: CommandT) -> CommandT:
     return command
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-def app() -> None:
+@click.group(
+    invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.pass_context
+def app(context: click.Context) -> None:
     """Run many sandboxed WebAssembly agents in deterministic waves, and replay any run from one file."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(EXIT_USER)
 
 
 @app.command("run")

@@ -96,8 +96,12 @@ def run(
     progress = make_progress(quiet=as_json)
     with progress, Runtime(checked, registry=registry, observers=[progress]) as runtime:
         began = time.perf_counter()
-        with _interrupts(runtime):
-            result = runtime.run()
+        try:
+            with _interrupts(runtime):
+                result = runtime.run()
+        except KeyboardInterrupt:
+            runtime.abandon()  # a worker may be in the middle of a long turn
+            raise
         elapsed_s = time.perf_counter() - began
     if progress.lost is not None:
         raise progress.lost

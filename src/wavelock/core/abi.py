@@ -147,6 +147,11 @@ def padded(length: int) -> int:
     return (length + 7) & ~7
 
 
+def frame_bytes(payload: int) -> int:
+    """The bytes of a frame with a payload of this size."""
+    return FRAME_HEADER.size + padded(payload)
+
+
 def frame(kind: int, peer: int, tag: int, payload: bytes, flags: int = 0) -> bytes:
     """One frame: header, payload, zeros up to a multiple of 8."""
     length = len(payload)

@@ -299,7 +299,7 @@ def live_sources(profile: Profile, registry: Registry, record: bool) -> Sources:
 
 
 def _live_feed(profile: Profile, kernel: Kernel) -> LiveFeed:
-    feed = LiveFeed(kernel.input_fits)
+    feed = LiveFeed(kernel)
     ids = first_agents(profile)
     for section in profile.inputs:
         receivers = [first + at for name in section.to for first, count in [ids[name]] for at in range(count)]

@@ -27,7 +27,6 @@ from wavelock.core.abi import (
     Reason,
     directory_row,
     frame,
-    padded,
 )
 from wavelock.core.outbox import Effect, EffectTuple
 from wavelock.core.population import NO_PARENT, Agent, Group, Population
@@ -38,8 +37,19 @@ from wavelock.core.wave import Birth, Ending, LogRow, OutputRow, Put, Request, W
 LEVEL_WARNING: Final = 1
 _SEND: Final = int(Outbound.SEND)
 _MESSAGE: Final = int(Inbound.MESSAGE)
-_FAR: Final = 1 << 62
-"""Timers are due at this wave at the latest: no run gets there, and the sum stays within a signed 64-bit integer."""
+LAST_WAVE: Final = 1 << 62
+"""A timer past this wave is refused: wave numbers stay within a signed 64-bit integer, and no run gets there."""
+_SIZED: Final = frozenset(
+    (Outbound.SEND, Outbound.PUBLISH, Outbound.INFER, Outbound.PUT, Outbound.GET, Outbound.SPAWN, Outbound.WATCH)
+)
+"""The effects that `limits.message` bounds: those whose payload may have any size, but for logs."""
+_ASKED_BY: Final = {
+    Inbound.INFERENCE: Outbound.INFER,
+    Inbound.STATE: Outbound.GET,
+    Inbound.DIRECTORY: Outbound.SPAWN,
+    Inbound.TIMER: Outbound.TIMER,
+}
+"""The effect that an answer answers."""
 
 
 class Effects:
@@ -100,7 +110,7 @@ class Effects:
                     self._refuse(agent, Effect._make(row), reason)
                 else:
                     record.messages += 1
-            elif end - start > limit and kind != Outbound.LOG:
+            elif end - start > limit and kind in _SIZED:
                 self._refuse(agent, Effect._make(row), Reason.TOO_LARGE)
             else:
                 self._apply[kind](agent, Effect._make(row), data)
@@ -123,8 +133,9 @@ class Effects:
         message = header + data[effect.start : effect.next]
         for group in self._topics[topic]:
             for receiver in group.members.values():
-                if self._deliver(receiver, message):
-                    self._lose(receiver, "a publication")
+                reason = self._deliver(receiver, message)
+                if reason:
+                    self._lose(receiver, "a publication", reason)
                 else:
                     self.record.messages += 1
 
@@ -182,19 +193,18 @@ class Effects:
         self.answer(agent, Inbound.DIRECTORY, 0, effect.tag, row)
 
     def _stop(self, agent: Agent, effect: Effect, _data: bytes) -> None:
-        if effect.peer in agent.children:
-            self._end_subtree(self.population.agents[effect.peer])
-        elif effect.peer < len(self.population.agents) and self.population.agents[effect.peer].ended:
-            self._refuse(agent, effect, Reason.AGENT_ENDED)
-        else:
+        if not self._may_stop(agent, effect.peer):
             self._deny(agent, effect, f"stop of {effect.peer}, which is not its child")
+        elif effect.peer in agent.children:
+            self._end_subtree(self.population.agents[effect.peer])
+        else:
+            self._refuse(agent, effect, Reason.AGENT_ENDED)
 
     def _timer(self, agent: Agent, effect: Effect, data: bytes) -> None:
-        if agent.timers >= agent.group.limits.timers:
+        due = self.record.wave + max(1, U64.unpack_from(data, effect.start)[0])
+        if agent.timers >= agent.group.limits.timers or due > LAST_WAVE:
             self._refuse(agent, effect, Reason.LIMIT)
             return
-        waves = max(1, U64.unpack_from(data, effect.start)[0])
-        due = min(self.record.wave + waves, _FAR)
         agent.timers += 1
         self._timer_number += 1
         heapq.heappush(self.timers, (due, agent.number, self._timer_number, agent.life, effect.tag))
@@ -213,17 +223,24 @@ class Effects:
 
     def denied(self, agent: Agent, effect: Effect, data: bytes) -> bool:
         """Whether an effect lacks its grant: what `limits.denied = "fault"` asks before any effect happens."""
-        group = agent.group
+        group, peer = agent.group, effect.peer
         payload = data[effect.start : effect.end]
         if effect.kind == Outbound.PUBLISH:
-            return effect.peer not in group.topics
+            return peer < len(self._topics) and peer not in group.topics
         if effect.kind == Outbound.INFER:
-            return effect.peer not in group.models
+            return peer < self._models and peer not in group.models
         if effect.kind == Outbound.SPAWN:
-            return effect.peer not in group.spawns
+            return peer < len(self.population.groups) and peer not in group.spawns
         if effect.kind == Outbound.PUT:
             return not group.may_write(payload[2 : 2 + U16.unpack_from(payload)[0]])
+        if effect.kind == Outbound.STOP:
+            return not self._may_stop(agent, peer)
         return effect.kind in (Outbound.GET, Outbound.WATCH) and not group.may_read(payload)
+
+    def _may_stop(self, agent: Agent, peer: int) -> bool:
+        """Whether an agent is another's to stop: its child, or one that has ended already."""
+        agents = self.population.agents
+        return peer in agent.children or (peer < len(agents) and agents[peer].ended != 0)
 
     def _granted(self, agent: Agent, effect: Effect, number: int, count: int, granted: frozenset[int]) -> bool:
         if number >= count:
@@ -259,14 +276,15 @@ class Effects:
         """Answer an agent. What is too large for its inbox is answered as UNDELIVERABLE instead."""
         reason = self._deliver(agent, frame(kind, peer, tag, payload, flags))
         if reason == Reason.TOO_LARGE:
-            reason = self._deliver(agent, frame(Inbound.UNDELIVERABLE, peer, tag, U32.pack(reason), kind))
+            asked = Outbound.WATCH if kind == Inbound.STATE and flags & Flag.WATCHED else _ASKED_BY.get(kind, 0)
+            reason = self._deliver(agent, frame(Inbound.UNDELIVERABLE, peer, tag, U32.pack(reason), asked))
         if reason and reason != Reason.AGENT_ENDED:
-            self._lose(agent, f"a {Inbound(kind).name.lower()} frame")
+            self._lose(agent, f"one {Inbound(kind).name.lower()} frame", reason)
 
-    def _lose(self, agent: Agent, what: str) -> None:
+    def _lose(self, agent: Agent, what: str, reason: int) -> None:
         self.record.lost += 1
-        if not agent.ended:
-            self._log_loss(agent, f"{what}, its mailbox being full")
+        why = "its inbox being too small" if reason == Reason.TOO_LARGE else "its mailbox being full"
+        self._log_loss(agent, f"{what}, {why}")
 
     def _log_loss(self, agent: Agent, what: str) -> None:
         """Say once a wave that an agent lost mail: a full mailbox must not fill the log as well."""
@@ -299,12 +317,13 @@ class Effects:
             agent.parent, agent.parent_life = parent.number, parent.life
             agent.depth, agent.spawn_tag = parent.depth + 1, tag
             parent.children[agent.number] = None
-        self._greet(agent, config)
+        agent.config = config
+        self._greet(agent)
         self.record.births.append(Birth(agent.number, agent.name, group.name, agent.parent))
         return agent
 
-    def _greet(self, agent: Agent, config: bytes) -> None:
-        greetings = (frame(Inbound.START, 0, 0, config), self._directory)
+    def _greet(self, agent: Agent) -> None:
+        greetings = (frame(Inbound.START, 0, 0, agent.config), self._directory)
         agent.mail.extendleft(reversed(greetings))
         agent.mail_bytes += sum(map(len, greetings))
         self.population.ready[agent.number] = 1
@@ -317,7 +336,7 @@ class Effects:
         agent.timers = 0
         self._unwatch(agent)
         agent.children.clear()
-        self._greet(agent, agent.group.config)
+        self._greet(agent)
 
     def _unwatch(self, agent: Agent) -> None:
         for prefix in agent.watches:
@@ -346,8 +365,3 @@ class Effects:
         if not parent.ended and parent.life == agent.parent_life:
             parent.children.pop(agent.number, None)
             self.answer(parent, Inbound.CHILD_ENDED, agent.number, agent.spawn_tag, U32.pack(reason))
-
-
-def frame_bytes(payload: int) -> int:
-    """The bytes of a frame with a payload of this size."""
-    return FRAME_HEADER.size + padded(payload)

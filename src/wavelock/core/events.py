@@ -83,7 +83,7 @@ class RunEnded:
     """A run that is over.
 
     ended: `quiet` (nothing ready, nothing due), `exited` (all agents ended), `waves` (the profile's bound), `stopped`
-    (asked to), `journal` (a replay came to its journal's end) or `failed` (an environment failure).
+    (asked to, or closed before its end) or `failed` (an error ended it); empty while there is more to do.
     waves, turns, messages, fuel, faults: totals since the run began. digest: hex, of the last wave.
     """
 

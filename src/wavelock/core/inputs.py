@@ -11,18 +11,28 @@ from __future__ import annotations
 import json
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
+from wavelock.core.abi import frame_bytes
 from wavelock.core.errors import InputError, UserError
 from wavelock.core.profile import InputSection
 from wavelock.core.wave import Input
 
 MAX_POSTS: Final = 65_536
 _READ_BYTES: Final = 1 << 20
-Fits = Callable[[int, int, int, int], bool]
-"""(agent, payload bytes, records ahead for it, their bytes): whether its mailbox has room. `Kernel.input_fits`."""
+
+
+class Receivers(Protocol):
+    """What a feed asks of the kernel about the agents that it feeds."""
+
+    def input_fits(self, agent: int, payload_bytes: int, ahead: int, ahead_bytes: int) -> bool:
+        """Whether its mailbox has room for one more, behind `ahead` others of `ahead_bytes`."""
+
+    def inbox_room(self, agent: int) -> int:
+        """The largest payload that its inbox can ever take, in bytes."""
+
 
 
 def cut_records(section: InputSection, files: Sequence[Path], max_bytes: int) -> Iterator[bytes]:
@@ -72,49 +82,72 @@ def _check_json(section: InputSection, path: Path, number: int, record: bytes) -
         raise InputError(f"inputs.{section.name}: {path}: record {number}: not JSON: {error}") from None
 
 
+class _Intake:
+    """What enters before one wave: frames and bytes accepted for each agent so far, against its mailbox's room."""
+
+    def __init__(self, receivers: Receivers) -> None:
+        self._receivers = receivers
+        self._ahead: dict[int, tuple[int, int]] = {}
+        self.taken: list[Input] = []
+
+    def fits(self, agent: int, payload_bytes: int) -> bool:
+        """Whether one more fits."""
+        return self._receivers.input_fits(agent, payload_bytes, *self._ahead.get(agent, (0, 0)))
+
+    def take(self, row: Input) -> None:
+        """Accept one."""
+        count, size = self._ahead.get(row.agent, (0, 0))
+        self._ahead[row.agent] = count + 1, size + frame_bytes(len(row.payload))
+        self.taken.append(row)
+
+
 class _Stream:
     """One `[[inputs]]`: its records dealt to its receivers. `head` is the next record, not yet accepted."""
 
-    def __init__(self, section: InputSection, records: Iterator[bytes], receivers: Sequence[int]) -> None:
+    def __init__(self, section: InputSection, records: Iterator[bytes], agents: Sequence[int]) -> None:
         self._section = section
         self._records = records
-        self._receivers = receivers
+        self._agents = agents
         self._dealt = 0
         self.head = next(records, None)
 
     def _targets(self) -> Sequence[int]:
         if self._section.deal == "all":
-            return self._receivers
-        return (self._receivers[self._dealt % len(self._receivers)],)
+            return self._agents
+        return (self._agents[self._dealt % len(self._agents)],)
 
-    def take(self, fits: Fits, ahead: dict[int, tuple[int, int]]) -> list[Input]:
-        """The records that enter now. ahead: frames and bytes accepted for each agent before this wave; updated."""
-        taken: list[Input] = []
+    def enter(self, intake: _Intake, receivers: Receivers) -> None:
+        """Let in the records that enter now. Raises InputError for one that a receiver's own buffer can never hold."""
         for _ in range(self._section.per_wave):
-            record = self.head
-            if record is None or not all(fits(to, len(record), *ahead.get(to, (0, 0))) for to in self._targets()):
-                break
-            for to in self._targets():
-                count, size = ahead.get(to, (0, 0))
-                ahead[to] = count + 1, size + len(record) + 24
-                taken.append(Input(to, 0, record, self._section.name))
+            record, targets = self.head, self._targets()
+            if record is None or not all(intake.fits(to, len(record)) for to in targets):
+                return
+            for to in targets:
+                self._check_room(record, receivers.inbox_room(to))
+                intake.take(Input(to, 0, record, self._section.name))
             self._dealt += 1
             self.head = next(self._records, None)
-        return taken
+
+    def _check_room(self, record: bytes, room: int) -> None:
+        if len(record) > room:
+            raise InputError(
+                f"inputs.{self._section.name}: record {self._dealt + 1}: {len(record)} bytes are more than the inbox "
+                f"of the agent's own module takes ({room}); give it a larger buffer or cut smaller records"
+            )
 
 
 class LiveFeed:
     """A `ports.FeedPort` over input files and posts."""
 
-    def __init__(self, fits: Fits) -> None:
-        self._fits = fits
+    def __init__(self, receivers: Receivers) -> None:
+        self._receivers = receivers
         self._streams: list[_Stream] = []
         self._posts: deque[Input] = deque()
         self._lock = threading.Lock()
 
-    def add_stream(self, section: InputSection, records: Iterator[bytes], receivers: Sequence[int]) -> None:
-        """Add a stream, in profile order. receivers: agent ids."""
-        self._streams.append(_Stream(section, records, receivers))
+    def add_stream(self, section: InputSection, records: Iterator[bytes], agents: Sequence[int]) -> None:
+        """Add a stream, in profile order. agents: the ids that receive its records."""
+        self._streams.append(_Stream(section, records, agents))
 
     def post(self, agent: int, payload: bytes, tag: int) -> None:
         """Queue a message from outside, from any thread. Raises UserError where too many wait."""
@@ -134,17 +167,13 @@ class LiveFeed:
 
     def take(self, wave: int) -> list[Input]:
         """See `ports.FeedPort`."""
-        ahead: dict[int, tuple[int, int]] = {}
-        taken = [row for stream in self._streams for row in stream.take(self._fits, ahead)]
+        intake = _Intake(self._receivers)
+        for stream in self._streams:
+            stream.enter(intake, self._receivers)
         with self._lock:
-            while self._posts and self._fits(
-                self._posts[0].agent, len(self._posts[0].payload), *ahead.get(self._posts[0].agent, (0, 0))
-            ):
-                row = self._posts.popleft()
-                count, size = ahead.get(row.agent, (0, 0))
-                ahead[row.agent] = count + 1, size + len(row.payload) + 24
-                taken.append(row)
-        return taken
+            while self._posts and intake.fits(self._posts[0].agent, len(self._posts[0].payload)):
+                intake.take(self._posts.popleft())
+        return intake.taken
 
     def close(self) -> None:
         """See `ports.FeedPort`."""

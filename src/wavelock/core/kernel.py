@@ -18,9 +18,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from wavelock.core.abi import TURN_HEADER, EndReason, Fault, Flag, Inbound, frame
+from wavelock.core.abi import FRAME_HEADER, TURN_HEADER, EndReason, Fault, Flag, Inbound, frame, frame_bytes
 from wavelock.core.digest import wave_digest
-from wavelock.core.effects import Effects, frame_bytes
+from wavelock.core.effects import Effects
 from wavelock.core.errors import PluginError
 from wavelock.core.outbox import Effect, EffectTuple, MalformedOutboxError, parse_outbox
 from wavelock.core.population import Agent, Group, Population
@@ -159,6 +159,10 @@ class Kernel:
         if reason:
             self._effects.record.lost += 1
             self._effects.log(agent, 1, f"lost an outside input of {len(row.payload)} bytes")
+
+    def inbox_room(self, agent: int) -> int:
+        """The largest payload that an agent's inbox can ever take, in bytes."""
+        return self.population.agents[agent].room - FRAME_HEADER.size
 
     def input_fits(self, agent: int, payload_bytes: int, ahead: int, ahead_bytes: int) -> bool:
         """Whether an outside input can enter now, behind `ahead` others of `ahead_bytes` for the same agent.

@@ -60,13 +60,14 @@ class Agent:
     """One agent. life: counts its fresh starts, so that what an earlier life asked for is not answered to this one."""
 
     __slots__ = (
-        "children", "depth", "ended", "group", "index", "life", "mail", "mail_bytes", "number", "parent",
+        "children", "config", "depth", "ended", "group", "index", "life", "mail", "mail_bytes", "number", "parent",
         "parent_life", "restarts", "room", "spawn_tag", "timers", "watches",
     )  # fmt: skip
 
     def __init__(self, number: int, group: Group, index: int) -> None:
         self.number = number
         self.group = group
+        self.config = b""
         self.index = index
         self.mail: deque[bytes] = deque()
         self.mail_bytes = 0
@@ -140,10 +141,12 @@ class Population:
     @staticmethod
     def drop_oldest(agent: Agent, size: int) -> int:
         """Drop frames from the front until one of `size` bytes fits. Answers how many were dropped."""
-        limits = agent.group.limits
+        group = agent.group
         dropped = 0
         mail = agent.mail
-        while mail and (agent.mail_bytes + size > limits.mailbox or len(mail) >= limits.mailbox_frames):
+        while size <= group.mailbox_bytes and (
+            agent.mail_bytes + size > group.mailbox_bytes or len(mail) >= group.mailbox_frames
+        ):
             agent.mail_bytes -= len(mail.popleft())
             dropped += 1
         return dropped

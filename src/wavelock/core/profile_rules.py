@@ -117,8 +117,8 @@ def _limit_ranges(limits: Any, where: str) -> Iterable[Problem]:
         if size is not None and size > 1 << 30:
             yield Problem(f"{where}.{key}", f"{size} bytes are past 1 GiB")
     stack = getattr(limits, "stack", None)
-    if stack is not None and not 16 << 10 <= stack <= 4 << 20:
-        yield Problem(f"{where}.stack", f"{stack} bytes; expected 16 KiB to 4 MiB")
+    if stack is not None and not 16 << 10 <= stack <= 1 << 20:
+        yield Problem(f"{where}.stack", f"{stack} bytes; expected 16 KiB to 1 MiB")
 
 
 def _configs(built: Sections) -> Iterable[Problem]:

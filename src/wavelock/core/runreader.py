@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -19,6 +19,14 @@ from wavelock.core.errors import DamagedRunError, RunFileError
 from wavelock.core.ports import InferenceAnswer
 from wavelock.core.runfile import APPLICATION_ID, FORMAT, row_checksum
 from wavelock.core.wave import Input
+
+
+SQLITE_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
+"""What reading a damaged file raises; the second where SQLite's own message quotes bytes that are no text."""
+
+
+_WAL_MARK: Final = slice(18, 20)
+"""Where SQLite's header says how the file is written: 2, 2 with a write-ahead log."""
 
 
 class WaveRow(NamedTuple):
@@ -45,7 +53,7 @@ class RunFileReader:
         try:
             self._check_kind()
             self.head, self._damaged = self._read_head()
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             self._connection.close()
             raise self._unreadable(error) from None
         except RunFileError:
@@ -63,23 +71,34 @@ class RunFileReader:
         if not info.st_size:
             raise RunFileError(f"{self.path}: an empty file: no run wrote anything to it")
 
-    def _connect(self) -> sqlite3.Connection:
-        """Open read-only where that is possible.
+    def _modes(self) -> tuple[str, ...]:
+        """How to open the file, best first.
 
-        A file left by a killed run has its log beside it, and reading that takes the right to write; a file on a
-        read-only medium takes SQLite's word that nobody changes it.
+        Read-only where it is one plain file. One with a log, or left in that mode by a killed run, takes the right to
+        write: SQLite folds the log into it and tidies up. On a read-only medium neither works, and SQLite has to be
+        told that nobody changes the file.
         """
+        try:
+            with self.path.open("rb") as file:
+                head = file.read(_WAL_MARK.stop)
+        except OSError as error:
+            raise RunFileError(f"{self.path}: cannot be read: {error.strerror}") from None
         beside = any(self.path.with_name(self.path.name + suffix).exists() for suffix in ("-wal", "-journal"))
-        failure: sqlite3.Error | None = None
-        for mode in ("mode=rw", "mode=ro") if beside else ("mode=ro", "mode=ro&immutable=1"):
+        if beside:
+            return ("mode=rw", "mode=ro")
+        return ("mode=rw" if head[_WAL_MARK] == b"\2\2" else "mode=ro", "mode=ro&immutable=1")
+
+    def _connect(self) -> sqlite3.Connection:
+        failure: Exception | None = None
+        for mode in self._modes():
             try:
                 connection = sqlite3.connect(f"{self.path.resolve().as_uri()}?{mode}", uri=True)
-            except sqlite3.Error as error:
+            except SQLITE_ERRORS as error:
                 failure = failure or error
                 continue
             try:
                 connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            except sqlite3.Error as error:
+            except SQLITE_ERRORS as error:
                 failure = failure or error
                 connection.close()
             else:
@@ -120,7 +139,7 @@ class RunFileReader:
         """The rows of a query. Raises RunFileError where the file turns out damaged."""
         try:
             return self._connection.execute(query, values).fetchall()
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             raise self._unreadable(error) from None
 
     def profile(self) -> dict[str, Any]:
@@ -164,13 +183,13 @@ class RunFileReader:
             # Not `yield from`: that would close the cursor of a reader that may be closed by then.
             for row in self._connection.execute(query):
                 yield row  # noqa: UP028
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             raise self._unreadable(error) from None
 
     def agent_name(self, number: int) -> str:
         """An agent's name; its number where the file has none."""
         rows = self.rows("SELECT name FROM agents WHERE id = ?", number)
-        return str(rows[0][0]) if rows else f"agent {number}"
+        return str(rows[0][0]) if rows else f"#{number}"
 
     def inputs(self, wave: int) -> list[Input]:
         """The outside inputs that entered before a wave. Raises DamagedRowError."""

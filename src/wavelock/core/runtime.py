@@ -264,12 +264,13 @@ class RunLoop:
             return
         self._closed = True
         self._stopping = True
+        self._ended = self._ended or "stopped"
         failure: WavelockError | None = None
         with contextlib.suppress(WavelockError):
             self._parts.shards.close()
         try:
             if self._parts.journal is not None:
-                self._parts.journal.close(self._ended or "stopped")
+                self._parts.journal.close(self._ended)
         except WavelockError as error:
             failure = error
         for closable in self._parts.closables:
@@ -277,6 +278,17 @@ class RunLoop:
         self._parts.tell("wavelock_run_ended", run=self.result)
         if failure is not None:
             raise failure
+
+    def abandon(self) -> None:
+        """Finish the run file and leave the rest as it is: for a process that ends now, while workers may be busy.
+
+        Does nothing after `close`. Raises EnvironmentFailure as `close` does.
+        """
+        if not self._closed:
+            self._closed = True
+            self._ended = "stopped"
+            if self._parts.journal is not None:
+                self._parts.journal.close(self._ended)
 
     def __enter__(self) -> RunLoop:
         return self

@@ -4,7 +4,8 @@ Rules:
 - Requests and replies are a kind, a count and a body of bytes; nothing else crosses between orchestrator and worker.
 - A body is a row of sections whose lengths follow from the count, so that a reader checks before it follows.
 - A reply answers the request before it; a worker never speaks first.
-- An exception inside a worker crosses as a FAILED reply and rises again on the other side with its own class.
+- An exception inside a worker crosses as a FAILED reply and rises again on the other side: a ModuleError or PluginError
+  as itself, all else as an EnvironmentFailure.
 - Fuel, faults and outboxes come back in plan order.
 """
 

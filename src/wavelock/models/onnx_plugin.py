@@ -20,7 +20,7 @@ def wavelock_model_backend() -> Member[ModelBackend]:
 
 
 def _unavailable() -> Unavailable | None:
-    return needs_package("onnxruntime", "onnx")() or broken_install()
+    return needs_package("onnxruntime", "pip install 'wavelock[onnx]'")() or broken_install()
 
 
 def _create(settings: NoSettings) -> ModelBackend:

@@ -58,4 +58,4 @@ def wavelock_agent_faulted(fault: AgentFault) -> None:
 
 @hookspec
 def wavelock_run_ended(run: RunEnded) -> None:
-    """The run is over and its file closed. Called once; example: `cli/progress.py`."""
+    """The run is over and its file closed. Called once; example: `tests/plugins/test_observers.py`."""

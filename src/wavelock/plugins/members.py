@@ -32,13 +32,13 @@ def always_available() -> Unavailable | None:
     return None
 
 
-def needs_package(package: str, extra: str) -> Callable[[], Unavailable | None]:
-    """An availability check: `package` can be imported; else name the extra that brings it. Imports nothing."""
+def needs_package(package: str, command: str) -> Callable[[], Unavailable | None]:
+    """An availability check: `package` can be imported; else name the command that installs it. Imports nothing."""
 
     def check() -> Unavailable | None:
         if importlib.util.find_spec(package) is not None:
             return None
-        return Unavailable(f"the package {package} is not installed", f"pip install 'wavelock[{extra}]'")
+        return Unavailable(f"the package {package} is not installed", command)
 
     return check
 

@@ -64,6 +64,8 @@ class WasmtimeEngine:
         config = wasmtime.Config()
         config.consume_fuel = True
         config.max_wasm_stack = self._stack_bytes
+        # wasmtime aborts the process where the stack of async calls, which we make none of, is not larger.
+        wasmtime._ffi.wasmtime_config_async_stack_size_set(config.ptr(), 2 * self._stack_bytes + (1 << 20))
         config.wasm_relaxed_simd = False
         config.cranelift_nan_canonicalization = True
         for feature in _REFUSED:

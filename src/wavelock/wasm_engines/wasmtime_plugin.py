@@ -39,5 +39,5 @@ def wavelock_engine() -> Member[Engine]:
         summary="Bytecode Alliance's wasmtime, through its C interface",
         create=_create,
         settings=WasmtimeSettings,
-        unavailable=needs_package("wasmtime", "wasmtime"),
+        unavailable=needs_package("wasmtime", "pip install wasmtime"),
     )

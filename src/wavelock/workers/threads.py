@@ -11,8 +11,8 @@ from wavelock.plugins.members import Member, NoSettings
 from wavelock.transports.interface import Endpoint, Transport
 from wavelock.workers.interface import MakeService, Workers
 
-STACK_BYTES: Final = 16 << 20
-"""A turn may use up to 4 MiB of native stack; macOS gives a secondary thread half a MiB unless asked."""
+STACK_BYTES: Final = 8 << 20
+"""A turn may use up to 1 MiB of native stack beside Python's own; macOS gives a secondary thread half a MiB unless asked."""
 
 
 class ThreadWorkers:

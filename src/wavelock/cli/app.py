@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from wavelock._version import VERSION
-from wavelock.cli.report import EXIT_INTERRUPTED, drop_output, report_error, report_lost
+from wavelock.cli.report import drop_output, report_error, report_interrupt, report_lost
 from wavelock.core.errors import EXIT_DONE, EXIT_USER, UserError, WavelockError
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
@@ -164,10 +164,9 @@ def run_command(arguments: Sequence[str]) -> int:
             click.echo(error.ctx.get_usage(), err=True)
         return report_error(UserError(error.format_message()), as_json, EXIT_USER)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output left (`| head`): nothing to report.
+        return report_interrupt(as_json)
+    except SystemExit:
+        # Only click's own way out where the reader of our output left (`| head`): nothing to report.
         drop_output()
         return EXIT_DONE
     except WavelockError as error:

@@ -54,6 +54,14 @@ def report_error(error: WavelockError, as_json: bool, code: int) -> int:
     return code
 
 
+def report_interrupt(as_json: bool) -> int:
+    """Print that the command was ended at once. Answers the code."""
+    values = {"error": "interrupted", "kind": "Interrupt", "problems": [], "exit_code": EXIT_INTERRUPTED}
+    emit(values, as_json, _nothing)
+    click.echo("interrupted", err=True)
+    return EXIT_INTERRUPTED
+
+
 def report_lost(error: OSError, as_json: bool) -> int:
     """Print an error of the machine, which may be that standard output takes no more. Answers the code."""
     failure = EnvironmentFailure(str(error))
@@ -69,7 +77,7 @@ def drop_output() -> None:
     """Send what is still buffered for standard output nowhere: it cannot be written, and Python would try at exit."""
     with contextlib.suppress(OSError, ValueError):  # a stream in memory, or one that is closed
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, sys.__stdout__.fileno() if sys.__stdout__ else -1)
         os.close(nowhere)
 
 

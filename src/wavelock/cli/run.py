@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import click
 
 from wavelock.cli.progress import make_progress
-from wavelock.cli.report import emit
+from wavelock.cli.report import drop_output, emit
 from wavelock.core.errors import EXIT_DONE, EXIT_FAULTS, UserError
 from wavelock.core.events import RunEnded
 from wavelock.core.profile import Profile
@@ -94,37 +93,56 @@ def run(
     given = {key: value for key, value in extra.items() if value is not None}
     checked = read_profile(profile, registry, settings, choices, given)
     progress = make_progress(quiet=as_json)
-    with progress, Runtime(checked, registry=registry, observers=[progress]) as runtime:
+    with (
+        _Interrupts() as interrupts,
+        progress,
+        Runtime(checked, registry=registry, observers=[progress]) as runtime,
+    ):
+        interrupts.watch(runtime)
         began = time.perf_counter()
         try:
-            with _interrupts(runtime):
-                result = runtime.run()
+            result = runtime.run()
         except KeyboardInterrupt:
             runtime.abandon()  # a worker may be in the middle of a long turn
             raise
         elapsed_s = time.perf_counter() - began
     if progress.lost is not None:
-        raise progress.lost
+        if not isinstance(progress.lost, BrokenPipeError):
+            raise progress.lost
+        drop_output()
     emit(_outcome(runtime, result, elapsed_s), as_json, lambda: progress.summary(result, elapsed_s))
     return EXIT_FAULTS if fail_on_fault and result.faults else EXIT_DONE
 
 
-@contextmanager
-def _interrupts(runtime: Runtime) -> Iterator[None]:
-    """The first Ctrl-C ends the run after its wave; the second ends it at once."""
+class _Interrupts:
+    """The first Ctrl-C ends the run after its wave, or before its first one; the second ends it at once."""
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        if runtime.stopping:
+    def __init__(self) -> None:
+        self._asked = False
+        self._runtime: Runtime | None = None
+        self._before: Any = None
+
+    def __enter__(self) -> _Interrupts:
+        self._before = signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def watch(self, runtime: Runtime) -> None:
+        """Stop this runtime; it was being assembled until now."""
+        self._runtime = runtime
+        if self._asked:
+            runtime.stop()
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        if self._asked:
             raise KeyboardInterrupt
-        runtime.stop()
+        self._asked = True
+        if self._runtime is not None:
+            self._runtime.stop()
         with suppress(OSError, RuntimeError):  # standard error is closed, or was being written to just now
             click.echo("stopping after this wave; again to stop at once", err=True)
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _outcome(runtime: Runtime, result: RunEnded, elapsed_s: float) -> dict[str, Any]:

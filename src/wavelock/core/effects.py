@@ -71,7 +71,6 @@ class Effects:
         self._directory = frame(Inbound.DIRECTORY, 0, 0, directory)
         self._timer_number = 0
         self._lost_logged: set[int] = set()
-        self._put_mail = population.put_mail
         self._apply: dict[int, Callable[[Agent, Effect, bytes], None]] = {
             Outbound.SEND: self._send,
             Outbound.PUBLISH: self._publish,
@@ -101,15 +100,17 @@ class Effects:
         self._exit_codes.clear()
         limit, record = agent.group.limits.message, self.record
         agents, number, pack = self.population.agents, agent.number, FRAME_HEADER.pack
+        put_mail = self.population.put_mail
         for row in effects:
             kind, peer, tag, start, end, following = row
             if kind == _SEND and peer < len(agents) and end - start <= limit:
                 header = pack(end - start, _MESSAGE, 0, number, tag)
-                reason = self._deliver(agents[peer], header + data[start:following])
-                if reason:
-                    self._refuse(agent, Effect._make(row), reason)
-                else:
+                message = header + data[start:following]
+                reason = put_mail(agents[peer], message)
+                if not reason or not (reason := self._overflow(agents[peer], message, reason)):
                     record.messages += 1
+                else:
+                    self._refuse(agent, Effect._make(row), reason)
             elif end - start > limit and kind in _SIZED:
                 self._refuse(agent, Effect._make(row), Reason.TOO_LARGE)
             else:
@@ -263,14 +264,18 @@ class Effects:
 
     def _deliver(self, receiver: Agent, message: bytes) -> int:
         """Put a frame into a mailbox, by the receiver's overflow policy. Answers 0 or the Reason."""
-        reason = self._put_mail(receiver, message)
-        if reason == Reason.MAILBOX_FULL and receiver.group.limits.overflow == "drop-oldest":
-            dropped = self.population.drop_oldest(receiver, len(message))
+        reason = self.population.put_mail(receiver, message)
+        return self._overflow(receiver, message, reason) if reason else 0
+
+    def _overflow(self, receiver: Agent, message: bytes, reason: int) -> int:
+        """A frame that a mailbox did not take: once more behind dropped ones, where the receiver's policy says so."""
+        if reason != Reason.MAILBOX_FULL or receiver.group.limits.overflow == "reject":
+            return reason
+        dropped = self.population.drop_oldest(receiver, len(message))
+        if dropped:
             self.record.lost += dropped
-            reason = self._put_mail(receiver, message)
-            if dropped:
-                self._log_loss(receiver, "its oldest frames, its mailbox being full")
-        return reason
+            self._log_loss(receiver, "its oldest frames, its mailbox being full")
+        return self.population.put_mail(receiver, message)
 
     def answer(self, agent: Agent, kind: int, peer: int, tag: int, payload: bytes, flags: int = 0) -> None:
         """Answer an agent. What is too large for its inbox is answered as UNDELIVERABLE instead."""

@@ -233,7 +233,8 @@ class Kernel:
         """Every planned agent's inbox: lengths in bytes, and the inboxes in plan order."""
         record = self._effects.record
         record.plan = plan
-        time_ns = self.wave * self._wave_ns & 0xFFFFFFFFFFFFFFFF
+        wave = self.wave
+        time_ns = wave * self._wave_ns & 0xFFFFFFFFFFFFFFFF
         entropy = turn_entropy(self._seed, self.wave, plan).tolist()
         agents, ready, pack = self.population.agents, self.population.ready, TURN_HEADER.pack
         inboxes = []
@@ -241,12 +242,13 @@ class Kernel:
             agent = agents[number]
             ready[number] = 0
             if agent.mail_bytes <= agent.room:
-                frames = list(agent.mail)
-                agent.mail.clear()
+                mail = agent.mail
+                inboxes.append(pack(wave, time_ns, chance, number, len(mail)) + b"".join(mail))
+                mail.clear()
                 agent.mail_bytes = 0
             else:
                 frames = self._take_what_fits(agent)
-            inboxes.append(pack(self.wave, time_ns, chance, number, len(frames)) + b"".join(frames))
+                inboxes.append(pack(wave, time_ns, chance, number, len(frames)) + b"".join(frames))
         return np.fromiter(map(len, inboxes), np.uint32, len(inboxes)), inboxes
 
     def _take_what_fits(self, agent: Agent) -> list[bytes]:

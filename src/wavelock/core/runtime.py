@@ -67,7 +67,11 @@ class RunLoop:
         self._ended = ""
         self._stopping = False
         self._closed = False
-        parts.tell("wavelock_run_started", run=parts.started)
+        try:
+            parts.tell("wavelock_run_started", run=parts.started)
+        except BaseException:  # an interrupt: observers' own errors do not come this far
+            self.close()
+            raise
 
     # ---- running ----
 

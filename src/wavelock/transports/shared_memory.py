@@ -38,14 +38,12 @@ class _Arena:
 
     def write(self, message: Message) -> None:
         """Write a message whole. The reader has none at this moment: requests and replies alternate."""
-        size = sum(len(part) for part in message.parts)
+        body = b"".join(message.parts)
+        size = len(body)
         if _HEADER.size + size > len(self.view):
             self._map(max(2 * len(self.view), _HEADER.size + size))
         _HEADER.pack_into(self.view, 0, message.kind, message.agents, size)
-        at = _HEADER.size
-        for part in message.parts:
-            self.view[at : at + len(part)] = part
-            at += len(part)
+        self.view[_HEADER.size : _HEADER.size + size] = body
 
     def read(self) -> Received:
         """The message that was written last."""

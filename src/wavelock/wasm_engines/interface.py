@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from wavelock.core.shard import GroupPlan, Shard
 
-__all__ = ["Engine", "GuestFault", "Instance", "Started", "Turn"]
+__all__ = ["Engine", "GuestFault", "Instance", "Started"]
 
 
 class GuestFault(Exception):  # noqa: N818 - a fault is the design's word for what an agent does wrong
-    """A turn failed inside the module. fault: a `core.abi.Fault`; fuel: units used up to it; detail: the agent's code."""
+    """A turn failed inside the module.
+
+    fault: a `core.abi.Fault`; fuel: units used up to it; detail: the agent's own code, or an outbox's length.
+    """
 
     def __init__(self, fault: int, fuel: int, detail: int = 0) -> None:
         super().__init__(fault, fuel, detail)
@@ -34,23 +37,17 @@ class Started:
     outbox_capacity: int
 
 
-class Turn(NamedTuple):
-    """A turn that ended well. fuel: units used; outbox: its bytes."""
-
-    fuel: int
-    outbox: bytes
-
-
 class Instance(Protocol):
     """One agent's instance. Belongs to one thread."""
 
     def start(self, fuel: int) -> Started:
         """Instantiate, run start function and constructors, ask for the buffers. Raises GuestFault."""
 
-    def turn(self, inbox: memoryview, fuel: int) -> Turn:
-        """Copy the inbox in, call the turn, copy the outbox out. Raises GuestFault; the instance is then not used again.
+    def turn(self, inbox: memoryview, fuel: int) -> tuple[int, bytes]:
+        """Copy the inbox in, call the turn, copy the outbox out. Answers the fuel used and the outbox.
 
-        inbox: at most the inbox capacity. fuel: units that this turn may use.
+        inbox: at most the inbox capacity. fuel: units that this turn may use. Raises GuestFault; the instance is then not
+        used again.
         """
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from wasmtime import _ffi as ffi
 from wavelock.core.abi import ABI_RECORD, EXPORT_ABI, EXPORT_INITIALIZE, EXPORT_MEMORY, EXPORT_TURN, Fault
 from wavelock.core.errors import EnvironmentFailure
 from wavelock.core.shard import GroupPlan
-from wavelock.wasm_engines.interface import GuestFault, Started, Turn
+from wavelock.wasm_engines.interface import GuestFault, Started
 from wavelock.wasm_engines.loop import check_record
 
 _Codes = ffi.wasmtime_trap_code_enum
@@ -36,17 +36,15 @@ _GROWTH_FAULTS: Final = (Fault.UNREACHABLE, Fault.MEMORY_BOUNDS)
 PAGE: Final = 1 << 16
 
 
-def _raw(name: str, result: Any, *arguments: Any) -> Any:
-    """A foreign function that takes plain addresses: half the price of the typed one."""
-    address = ctypes.cast(getattr(ffi.dll, name), ctypes.c_void_p).value
-    assert address is not None
-    return ctypes.CFUNCTYPE(result, *arguments)(address)
-
-
-_pointer: Final = ctypes.c_void_p
-_call: Final = _raw("wasmtime_func_call_unchecked", _pointer, _pointer, _pointer, _pointer, ctypes.c_size_t, _pointer)
-_set_fuel: Final = _raw("wasmtime_context_set_fuel", _pointer, _pointer, ctypes.c_uint64)
-_get_fuel: Final = _raw("wasmtime_context_get_fuel", _pointer, _pointer, _pointer)
+# Foreign functions without argument types, called with ready-made ctypes values: half the price of the typed bindings.
+# The two that only move a number keep the interpreter lock; the call itself gives it up, so that workers run at once.
+_Pointer: Final = ctypes.c_void_p
+_quick: Final = ctypes.PyDLL(ffi.dll._name)
+_set_fuel: Final = _quick.wasmtime_context_set_fuel
+_get_fuel: Final = _quick.wasmtime_context_get_fuel
+_call: Final = ctypes.CDLL(ffi.dll._name).wasmtime_func_call_unchecked
+_set_fuel.restype = _get_fuel.restype = _call.restype = _Pointer
+_ONE: Final = ctypes.c_size_t(1)
 
 
 class WasmtimeInstance:
@@ -56,11 +54,14 @@ class WasmtimeInstance:
         self._plan = plan
         self._module = module
         self._store: wasmtime.Store | None = wasmtime.Store(engine)
-        self._context = ctypes.cast(self._store._context(), _pointer).value
+        self._context = ctypes.cast(self._store._context(), _Pointer)
         # One word for argument and result, one for the fuel left, one for the trap's address.
-        self._words = (ctypes.c_uint64 * 4)()
+        self._words = (ctypes.c_uint64 * 3)()
         self._view = memoryview(self._words).cast("B").cast("Q")
-        self._at = ctypes.addressof(self._words)
+        self._argument, self._fuel_left, self._trap = (
+            _Pointer(ctypes.addressof(self._words) + 8 * word) for word in range(3)
+        )
+        self._fuel = ctypes.c_uint64(0)
 
     def start(self, fuel: int) -> Started:
         """See `interface.Instance`."""
@@ -77,7 +78,7 @@ class WasmtimeInstance:
         at = self._invoke(exports[EXPORT_ABI], fuel) & 0xFFFFFFFF
         self._map_buffers(at, fuel - store.get_fuel())
         self._turn_function = exports[EXPORT_TURN]
-        self._turn = ctypes.addressof(self._turn_function._func)  # type: ignore[union-attr]
+        self._turn = _Pointer(ctypes.addressof(self._turn_function._func))  # type: ignore[union-attr]
         return Started(fuel - store.get_fuel(), self._inbox.nbytes, self._outbox.nbytes)
 
     def _live(self) -> wasmtime.Store:
@@ -94,7 +95,10 @@ class WasmtimeInstance:
         except wasmtime.WasmtimeError as error:
             if self._minimum_pages() * PAGE > self._plan.memory_bytes:
                 raise GuestFault(Fault.MEMORY, 0) from None
-            raise EnvironmentFailure(f"{self._plan.name}: wasmtime cannot make an instance: {error}") from None
+            raise EnvironmentFailure(
+                f"{self._plan.name}: wasmtime cannot make one more instance: {error}; run fewer agents, or raise what "
+                "the host allows (memory; on Linux also vm.max_map_count)"
+            ) from None
 
     def _minimum_pages(self) -> int:
         kinds = (export.type for export in self._module.exports if export.name == EXPORT_MEMORY)
@@ -137,23 +141,26 @@ class WasmtimeInstance:
             raise GuestFault(fault.fault, fuel) from None
         self._inbox = _view(base + inbox, inbox_cap)
         self._outbox = _view(base + outbox, outbox_cap)
+        self._outbox_bytes = outbox_cap
 
-    def turn(self, inbox: memoryview, fuel: int) -> Turn:
+    def turn(self, inbox: memoryview, fuel: int) -> tuple[int, bytes]:
         """See `interface.Instance`."""
         length = len(inbox)
         self._inbox[:length] = inbox
-        view, at, context = self._view, self._at, self._context
-        _set_fuel(context, fuel)
+        view, context = self._view, self._context
+        if fuel != self._fuel.value:
+            self._fuel = ctypes.c_uint64(fuel)
+        _set_fuel(context, self._fuel)
         view[0] = length
-        error = _call(context, self._turn, at, 1, at + 16)
-        _get_fuel(context, at + 8)
+        error = _call(context, self._turn, self._argument, _ONE, self._trap)
+        _get_fuel(context, self._fuel_left)
         used = fuel - view[1]
         if error or view[2]:
             raise self._turn_fault(error, used)
         result = view[0] & 0xFFFFFFFF
-        if result > self._outbox.nbytes:
+        if result > self._outbox_bytes:
             raise self._bad_result(result, used)
-        return Turn(used, bytes(self._outbox[:result]))
+        return used, bytes(self._outbox[:result])
 
     @staticmethod
     def _bad_result(result: int, fuel: int) -> GuestFault:

@@ -53,6 +53,11 @@ def puts(key: str, value: str) -> bytes:
     return frame(Outbound.PUT, 0, 0, len(key).to_bytes(2, "little") + key.encode() + value.encode())
 
 
+def exits(code: int = 0) -> bytes:
+    """The frame that ends the agent."""
+    return frame(Outbound.EXIT, 0, 0, code.to_bytes(4, "little", signed=True))
+
+
 def echoes(kind: int = Inbound.MESSAGE) -> str:
     """An agent that sends the payload of every frame of a kind to the world outside, with its tag."""
     return agent(f"""(local $in i32) (local $out i32) (local $size i32)

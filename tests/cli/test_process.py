@@ -119,7 +119,7 @@ def interrupted_in_wave_3(folder: Path, *arguments: str | Path) -> Iterator[subp
     with started(folder, *arguments, program=(sys.executable, "-c", TELLING)) as process:
         assert (folder / "at-wave-3").read_text() == "wave 3 is going on"
         process.send_signal(signal.SIGINT)
-        while "stopping after this wave; again to stop at once\n" != line_of(process.stderr):
+        while line_of(process.stderr) != "stopping after this wave; again to stop at once\n":
             assert process.poll() is None
         (folder / "go-on").write_text("")
         yield process

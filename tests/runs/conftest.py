@@ -306,14 +306,6 @@ class Kit:
         return process.returncode, output, errors
 
 
-@pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Compiled modules go to a folder of these tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WAVELOCK_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="session")
 def make_kit() -> type[Kit]:
     """Make one over a folder that lives longer than a test."""

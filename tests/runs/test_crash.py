@@ -14,7 +14,7 @@ from wavelock import UserError, replay
 from wavelock.core.runreader import RunFileReader
 
 if TYPE_CHECKING:
-    from tests.runs.conftest import Kit
+    from runs.conftest import Kit
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 LINE = 2000
@@ -30,7 +30,7 @@ def write_ticker(kit: Kit) -> Path:
     return kit.write(
         '[[inputs]]\nname = "lines"\nfiles = ["lines.txt"]\nto = ["quiet"]\n'
         '[[agents]]\nname = "ticker"\nmodule = "ticker.wat"\ngrants = { state = ["k"] }\n'
-        '[[agents]]\nname = "quiet"\nmodule = "quiet.wat"\ncount = 3\n',
+        '[[agents]]\nname = "quiet"\nmodule = "quiet.wat"\ncount = 3\ngrants = { state = ["other"] }\n',
         ticker=kit.agent(last=turn),
         quiet=kit.agent([kit.put("other", b"x")], last=kit.put("other", b"y")),
     )

@@ -19,17 +19,17 @@ from wavelock.core.runfile import create_run_file
 from wavelock.core.runreader import RunFileReader
 
 if TYPE_CHECKING:
-    from tests.runs.conftest import Kit
+    from runs.conftest import Kit
 
 Command = Callable[..., tuple[int, str, str]]
 FLIPS, CUTS = 150, 40
 
 
-def flipped(value: object, at: int) -> object:
+def flipped(value: int | str | bytes, at: int) -> object:
     """The value with one bit of one byte changed, or a number one higher."""
     if isinstance(value, int):
         return value + 1
-    data = bytearray(value.encode() if isinstance(value, str) else value)  # type: ignore[arg-type]
+    data = bytearray(value.encode() if isinstance(value, str) else value)
     data[at % len(data)] ^= 1
     return data.decode() if isinstance(value, str) else bytes(data)
 
@@ -90,7 +90,12 @@ TOLD = [
     ("outputs", "payload", "wave = 2 AND position = 4", "wave 2, agent echo/0: position 4: the table outputs: payload"),
     ("outputs", "tag", "wave = 2 AND position = 0", "wave 2, agent talker/0: position 0: the table outputs: tag"),
     ("outputs", "agent", "wave = 5 AND position = 3", "wave 5, agent talker/1: position 3: the table outputs: agent"),
-    ("outputs", "position", "wave = 6 AND position = 1", "wave 6, agent talker/1: the table outputs, position 1: the row"),
+    (
+        "outputs",
+        "position",
+        "wave = 6 AND position = 1",
+        "wave 6, agent talker/1: the table outputs, position 1: the row",
+    ),
     ("logs", "text", "wave = 0 AND position = 1", "wave 0, agent talker/1: position 1: the table logs: text"),
     ("logs", "kernel", "wave = 1 AND position = 0", "wave 1, agent talker/0: position 0: the table logs: kernel"),
     ("logs", "level", "wave = 10", "wave 10, agent crasher/0: position 0: the table logs: level"),
@@ -131,11 +136,20 @@ def test_a_changed_byte_of_what_people_read_is_named(
         ("DELETE FROM run WHERE key = 'digest'", "wave 11: the file's last wave is not the one"),
         ("DELETE FROM inputs WHERE wave = 2", "wave 2, agent echo/0: recorded the turn of echo/0, replayed asker/0"),
         ("DELETE FROM inputs WHERE wave = 2 AND position = 0", "wave 2, agent echo/0: a row of the table inputs"),
-        ("DELETE FROM inference WHERE request_wave = 1", "the table inference holds 0 answers to the requests of wave 1"),
+        (
+            "DELETE FROM inference WHERE request_wave = 1",
+            "the table inference holds 0 answers to the requests of wave 1",
+        ),
         ("DELETE FROM modules WHERE name = 'child'", "is missing or damaged"),
         ("DELETE FROM run WHERE key = 'group_modules'", "run.group_modules"),
-        ("DELETE FROM outputs WHERE wave = 3 AND position = 5", "agent asker/0: the table outputs, position 5: the row is"),
-        ("DELETE FROM logs WHERE wave = 10", "wave 10, agent crasher/0: the table logs, position 0: the row is missing"),
+        (
+            "DELETE FROM outputs WHERE wave = 3 AND position = 5",
+            "agent asker/0: the table outputs, position 5: the row is",
+        ),
+        (
+            "DELETE FROM logs WHERE wave = 10",
+            "wave 10, agent crasher/0: the table logs, position 0: the row is missing",
+        ),
         ("DELETE FROM faults", "wave 1, agent coder/0: the table faults, position 0: the row is missing"),
         ("DELETE FROM state WHERE key = x'6b2f62'", "the table state, key b'k/b': a row is missing, or one too many"),
         ("DELETE FROM agents WHERE id = 3", "the table agents, id 3: a row is missing, or one too many"),
@@ -144,25 +158,32 @@ def test_a_changed_byte_of_what_people_read_is_named(
             "FROM waves WHERE wave = 11",
             "wave 31: a row of the table waves is damaged",
         ),
-        ("INSERT INTO outputs VALUES (3, 99, 0, 0, x'00')", "wave 3, agent talker/0: the table outputs, position 99: the"),
+        (
+            "INSERT INTO outputs VALUES (3, 99, 0, 0, x'00')",
+            "wave 3, agent talker/0: the table outputs, position 99: the",
+        ),
         ("INSERT INTO logs VALUES (99, 0, 0, 0, 0, '')", "wave 99, agent talker/0: the table logs, position 0: the"),
         ("INSERT INTO faults VALUES (0, 0, 88, 1, '')", "wave 0, agent #88: the table faults, position 0: the"),
-        ("INSERT INTO inputs VALUES (99, 0, 0, 0, '', x'', x'')", "the table inputs holds 10 rows, of which the replay"),
+        (
+            "INSERT INTO inputs VALUES (99, 0, 0, 0, '', x'', x'')",
+            "the table inputs holds 10 rows, of which the replay",
+        ),
         (
             "INSERT INTO inference VALUES (99, 0, 0, 0, 0, 0, 0, x'', x'')",
             "the table inference holds 4 rows, of which the replay took in 3",
         ),
         ("INSERT INTO state VALUES (x'7a', x'', 0, 0)", "the table state, key b'z': a row is missing, or one too many"),
-        ("INSERT INTO agents VALUES (99, 'a', 'a', 0, 0, 0, 0, 0)", "the table agents, id 99: a row is missing, or one"),
+        (
+            "INSERT INTO agents VALUES (99, 'a', 'a', 0, 0, 0, 0, 0)",
+            "the table agents, id 99: a row is missing, or one",
+        ),
         ("UPDATE outputs SET agent = 'x' WHERE wave = 4", "a row of the table outputs is damaged"),
         ("UPDATE inputs SET payload = 'text' WHERE wave = 4", "wave 4, agent echo/0: a row of the table inputs"),
         ("UPDATE waves SET digest = 7 WHERE wave = 4", "wave 4: a row of the table waves is damaged"),
         ("UPDATE modules SET bytes = 1099511627776", "is missing or damaged"),
     ],
 )
-def test_rows_that_went_or_came_are_named(
-    kit: Kit, rich: Path, wavelock: Command, statement: str, shown: str
-) -> None:
+def test_rows_that_went_or_came_are_named(kit: Kit, rich: Path, wavelock: Command, statement: str, shown: str) -> None:
     assert kit.change(rich, statement) > 0
     code, output, errors = wavelock("replay", rich)
     assert code == 3, (output, errors)
@@ -184,9 +205,9 @@ def test_changed_rows_with_right_checksums_differ_in_the_wave(kit: Kit, rich: Pa
         ("inputs", ("wave", "position"), "UPDATE inputs SET agent = 77 WHERE wave = 2", "wave 2, agent #77: "),
         ("inference", ("request_wave", "position"), "UPDATE inference SET reason = 17", "wave 2, agent asker/0: "),
         ("waves", ("wave",), "UPDATE waves SET digest = zeroblob(32) WHERE wave = 3", "wave 3: all turns agree; "),
-        ("waves", ("wave",), "UPDATE waves SET messages = 9 WHERE wave = 3", "wave 3: the table waves: messages recorded"),
+        ("waves", ("wave",), "UPDATE waves SET messages = 9 WHERE wave = 3", "wave 3: the table waves: messages"),
         ("waves", ("wave",), "UPDATE waves SET wave = 9223372036854775807 WHERE wave = 11", "wave 11: missing: "),
-        ("waves", ("wave",), "UPDATE waves SET wave = -1 WHERE wave = 0", "wave 0: missing: the file goes on with wave -1"),
+        ("waves", ("wave",), "UPDATE waves SET wave = -1 WHERE wave = 0", "wave 0: missing: the file goes on"),
         ("waves", ("wave",), "UPDATE waves SET detail = NULL WHERE wave = 3", "wave 3: a row of the table waves is"),
         ("waves", ("wave",), "UPDATE waves SET detail = x'00' WHERE wave = 3", "wave 3: a row of the table waves is"),
         (

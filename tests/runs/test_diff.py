@@ -13,7 +13,7 @@ from wavelock import diff
 from wavelock.core.errors import RunFileError
 
 if TYPE_CHECKING:
-    from tests.runs.conftest import Kit
+    from runs.conftest import Kit
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -58,7 +58,9 @@ def test_seeds_and_other_keys_are_named(kit: Kit, rich: Path, wavelock: Command)
 
 def test_many_keys_are_counted(kit: Kit, rich: Path) -> None:
     kit.write_rich()
-    settings = [f"limits.{key}=100000" for key in ("inbox", "outbox", "message", "mailbox", "timers", "watches", "state")]
+    settings = [
+        f"limits.{key}=100000" for key in ("inbox", "outbox", "message", "mailbox", "timers", "watches", "state")
+    ]
     assert first(kit.run("run.wavelock", *settings), rich).endswith(" and 2 more")
 
 

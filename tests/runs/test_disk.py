@@ -16,7 +16,7 @@ from wavelock.core.journal import RunFileJournal
 from wavelock.core.runreader import RunFileReader
 
 if TYPE_CHECKING:
-    from tests.runs.conftest import Kit
+    from runs.conftest import Kit
 
 LIMITED = """
 import resource, sys
@@ -97,9 +97,7 @@ def test_the_python_interface_raises_once_and_closes(kit: Kit) -> None:
     holds_its_waves(kit.folder / "run.wavelock", str(raised.value))
 
 
-def test_a_failure_that_shows_only_at_the_end_is_raised_by_the_end(
-    kit: Kit, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failure_that_shows_only_at_the_end_is_raised_by_the_end(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
     kit.write_one(kit.agent([kit.say("x") + kit.YIELD] * 9))
 
     def fail(*_: object) -> None:

@@ -13,7 +13,7 @@ from wavelock.cli.app import SECTIONS
 from wavelock.cli.inspection import QUERIES
 
 if TYPE_CHECKING:
-    from tests.runs.conftest import Kit
+    from runs.conftest import Kit
 
 Command = Callable[..., tuple[int, str, str]]
 FIRST: dict[str, dict[str, Any]] = {
@@ -95,9 +95,10 @@ def test_an_agents_rows_alone(rich: Path, wavelock: Command) -> None:
     for agent in ("talker/1", "child/0"):
         mine = [row for row in every if row["agent"] == agent]
         assert rows(wavelock, rich, "outputs", "--agent", agent) == mine != []
-    assert rows(wavelock, rich, "outputs", "--agent", "talker/1", "--limit", "2") == [
-        row for row in every if row["agent"] == "talker/1"
-    ][:2]
+    assert (
+        rows(wavelock, rich, "outputs", "--agent", "talker/1", "--limit", "2")
+        == [row for row in every if row["agent"] == "talker/1"][:2]
+    )
     assert [row["id"] for row in rows(wavelock, rich, "agents", "--agent", "echo/0")] == [2]
     assert rows(wavelock, rich, "logs", "--agent", "nobody") == []
     assert wavelock("inspect", rich, "logs", "--agent", "nobody")[1] == "no logs\n"
@@ -111,9 +112,7 @@ def test_an_agents_rows_alone(rich: Path, wavelock: Command) -> None:
         (["logs", "--limit", "-1"], "-1"),
     ],
 )
-def test_a_wrong_argument_is_the_users_mistake(
-    rich: Path, wavelock: Command, arguments: list[str], shown: str
-) -> None:
+def test_a_wrong_argument_is_the_users_mistake(rich: Path, wavelock: Command, arguments: list[str], shown: str) -> None:
     code, output, errors = wavelock("inspect", rich, *arguments)
     assert (code, output) == (2, "")
     assert shown in errors

@@ -17,7 +17,7 @@ from wavelock.core.runfile import RunFileRows, create_run_file
 from wavelock.core.wave import WaveRecord
 
 if TYPE_CHECKING:
-    from tests.runs.conftest import Kit
+    from runs.conftest import Kit
 
 HEAD: dict[str, str | bytes] = {"wavelock": "0", "profile": "{}", "header": bytes(32)}
 
@@ -82,7 +82,12 @@ def test_a_run_waits_for_a_disk_that_is_slower(
     opened.write(record(0, 9_000))
     assert entered.wait(timeout=10)
     opened.write(record(1, 9_000))  # the first is being written, and still counts
-    writer = threading.Thread(target=lambda: [opened.write(record(wave)) for wave in range(2, 40)])
+
+    def write() -> None:
+        for wave in range(2, 40):
+            opened.write(record(wave))
+
+    writer = threading.Thread(target=write)
     writer.start()
     writer.join(timeout=0.2)
     assert writer.is_alive()
@@ -124,9 +129,9 @@ def test_a_failure_in_the_middle_reaches_the_run(
         assert opened._changed.wait_for(lambda: not opened._backlog_bytes, timeout=10)
     opened.write(record(3))
     wait_for_failure(opened)
-    for act in (lambda: opened.write(record(4)), lambda: opened.close("quiet"), lambda: opened.close("quiet")):
+    for again in (None, "quiet", "quiet"):
         with pytest.raises(EnvironmentFailure, match=shown) as raised:
-            act()
+            opened.write(record(4)) if again is None else opened.close(again)
         assert str(path) in str(raised.value)
         assert "up to wave 2" in str(raised.value)
     assert kit.query(path, "SELECT count(*) FROM waves") == [(3,)]

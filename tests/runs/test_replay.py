@@ -17,7 +17,7 @@ from wavelock import Registry, UserError, replay
 from wavelock.core.errors import RunFileError
 
 if TYPE_CHECKING:
-    from tests.runs.conftest import Kit
+    from runs.conftest import Kit
 
 Command = Callable[..., tuple[int, str, str]]
 BLOCKER = """
@@ -138,7 +138,12 @@ def test_posts_are_journalled_and_replay(kit: Kit) -> None:
     kit.write_one(kit.agent(echo=True, entropy=True), count=3)
     with kit.open() as runtime:
         runtime.run()
-        poster = threading.Thread(target=lambda: [runtime.post(f"a/{n}", b"%d" % n, n) for n in (2, 0, 1, 2)])
+
+        def post() -> None:
+            for number in (2, 0, 1, 2):
+                runtime.post(f"a/{number}", b"%d" % number, number)
+
+        poster = threading.Thread(target=post)
         poster.start()
         poster.join()
         result = runtime.run()

@@ -36,7 +36,7 @@ from wavelock.core.runreader import RunFileReader
 from wavelock.core.wave import WaveRecord
 
 if TYPE_CHECKING:
-    from tests.runs.conftest import Kit
+    from runs.conftest import Kit
 
 DOCS = Path(__file__).parents[2] / "docs" / "run-file.md"
 

@@ -7,7 +7,6 @@ import time
 from types import TracebackType
 from typing import Final
 
-import click
 
 from wavelock.core.abi import LOG_LEVELS
 from wavelock.core.events import AgentFault, RunEnded, RunStarted, WaveCommitted
@@ -37,14 +36,14 @@ class Progress:
     def summary(self, result: RunEnded, elapsed_s: float) -> None:
         """The closing lines, on standard error: standard output is the agents'."""
         rate = f"{result.turns / elapsed_s:,.0f} turns/s" if elapsed_s else ""
-        click.echo(
+        print(
             f"{result.ended} after {result.waves:,} waves: {result.turns:,} turns, {result.messages:,} messages, "
             f"{result.faults:,} faults, fuel {result.fuel:,}; {elapsed_s:.2f} s, {rate}",
-            err=True,
+            file=sys.stderr,
         )
-        click.echo(f"digest {result.digest}", err=True)
+        print(f"digest {result.digest}", file=sys.stderr)
         if result.run_file:
-            click.echo(f"run file {result.run_file} (wavelock replay, inspect, diff)", err=True)
+            print(f"run file {result.run_file} (wavelock replay, inspect, diff)", file=sys.stderr)
 
 
 class PlainProgress(Progress):
@@ -53,7 +52,7 @@ class PlainProgress(Progress):
     def _echo(self, text: str, err: bool = False) -> None:
         if self.lost is None:
             try:
-                click.echo(text, err=err)
+                print(text, file=sys.stderr if err else sys.stdout, flush=True)
             except OSError as error:
                 self.lost = error
 
@@ -92,7 +91,13 @@ class LiveProgress(PlainProgress):
         from rich.console import Console
         from rich.live import Live
 
-        self._live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
+        # Outputs go above the live line where both are on the terminal, and to where they were sent elsewhere.
+        self._live = Live(
+            console=Console(stderr=True),
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=sys.stdout.isatty(),
+        )
         self._began = self._shown = time.monotonic()
         self._turns = 0
 

@@ -20,7 +20,6 @@ from wavelock.core.ports import InferenceAnswer
 from wavelock.core.runfile import APPLICATION_ID, FORMAT, row_checksum
 from wavelock.core.wave import Input
 
-
 SQLITE_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
 """What reading a damaged file raises; the second where SQLite's own message quotes bytes that are no text."""
 
@@ -181,8 +180,8 @@ class RunFileReader:
         """The rows of a query, one at a time. Raises RunFileError where the file turns out damaged."""
         try:
             # Not `yield from`: that would close the cursor of a reader that may be closed by then.
-            for row in self._connection.execute(query):
-                yield row  # noqa: UP028
+            for row in self._connection.execute(query):  # noqa: UP028
+                yield row
         except SQLITE_ERRORS as error:
             raise self._unreadable(error) from None
 

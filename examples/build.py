@@ -14,9 +14,8 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FLAGS = (
-    "-target wasm32-freestanding -O2 -nostdlib -Wl,--no-entry -Wl,--strip-all -Wall -Wextra -Werror -I guests/c"
-).split()
+TARGET = ["-target", "wasm32-freestanding", "-O2", "-nostdlib", "-Wl,--no-entry", "-Wl,--strip-all"]
+FLAGS = [*TARGET, "-Wall", "-Wextra", "-Werror", "-I", "guests/c"]
 
 
 def sources() -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
-from wavelock._version import VERSION as __version__
+from wavelock._version import VERSION as __version__  # noqa: N811 - the name that packages have for it
 
 if TYPE_CHECKING:
     from wavelock.core.diff import diff

@@ -90,7 +90,7 @@ def test_fixed_size(tmp_path: Path) -> None:
 def test_a_last_record_that_is_cut_short(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         records_of(tmp_path, b"abcde", cut="fixed", record_bytes=2)
-    assert str(caught.value) == f"inputs.s: {tmp_path / 'data'}: ends with 1 bytes; expected whole records of 2"
+    assert str(caught.value) == f"inputs.s: {tmp_path / 'data'}: its last record has 1 bytes, expected 2"
 
 
 def test_whole_files(tmp_path: Path) -> None:

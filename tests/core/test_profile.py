@@ -219,7 +219,7 @@ def test_junk_is_a_profile_or_a_profile_error(profile_folder: Path, registry: Re
     try:
         build_profile(raw, "p", profile_folder, registry.settings)
     except ProfileError as error:
-        assert all(problem.what for problem in error.problems)  # noqa: PT017 - what else is raised is the failure
+        assert all(problem.what for problem in error.problems)
 
 
 @given(st.dictionaries(KNOWN, JUNK, max_size=4), st.dictionaries(KNOWN, JUNK, max_size=4))
@@ -230,7 +230,7 @@ def test_junk_in_a_sound_profile(
     try:
         profile = build_profile(raw, "p", profile_folder, registry.settings)
     except ProfileError as error:
-        assert all(problem.where for problem in error.problems)  # noqa: PT017
+        assert all(problem.where for problem in error.problems)
     else:
         assert isinstance(config_bytes(profile.agents[0]), bytes)
 

@@ -98,5 +98,5 @@ def test_any_setting_is_taken_or_a_profile_error(settings: list[str]) -> None:
     try:
         override(raw, settings, "p")
     except ProfileError as error:
-        assert len(error.problems) <= len(settings)  # noqa: PT017 - what else is raised is the failure
+        assert len(error.problems) <= len(settings)
     assert {"agents"} <= raw.keys()

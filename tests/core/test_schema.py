@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from wavelock.cli.about import schema_text
 from wavelock.core.profile import AgentLimits, Choice, Grants, WorkersSection
 from wavelock.core.profile_reader import ARRAYS, DEFAULTS, TABLES, build_profile, read_toml
 from wavelock.core.schema import SCHEMA_URI, profile_schema
-from wavelock.core.units import ByteSize, Duration
+from wavelock.core.units import ByteSize, Duration, parse_unit
 
 ROOT = Path(__file__).parents[2]
 CHECKED_IN = ROOT / "docs" / "profile.schema.json"
@@ -155,7 +156,9 @@ def test_there_is_no_null(schema: dict[str, Any]) -> None:
 
 def test_every_section_has_a_description(schema: dict[str, Any]) -> None:
     definitions = schema["$defs"]
-    assert {kind.__name__ for kind in (*TABLES.values(), *ARRAYS.values(), AgentLimits, Grants)} == set(definitions)
+    kinds: list[type[msgspec.Struct]] = [*TABLES.values(), *ARRAYS.values(), AgentLimits, Grants]
+    sections = {kind.__name__ for kind in kinds}
+    assert set(definitions) == sections
     for name, definition in definitions.items():
         assert definition["description"].startswith("`["), name
 
@@ -213,3 +216,30 @@ def test_the_docs_name_every_key(registry: Registry) -> None:
     assert sum(map(len, sections.values())) > 70
     missing = [f"{section}.{key}" for section, keys in sections.items() for key in keys if f"`{key}`" not in text]
     assert missing == []
+
+
+def examples_in_the_docs() -> list[str]:
+    return re.findall(r"^```toml\n(.*?)^```", (ROOT / "docs" / "profile.md").read_text("utf-8"), re.M | re.S)
+
+
+@pytest.mark.parametrize("text", examples_in_the_docs())
+def test_the_docs_examples_are_taken(
+    validator: jsonschema.Draft202012Validator, registry: Registry, profile_folder: Path, text: str
+) -> None:
+    raw = read_toml(text, "docs/profile.md")
+    raw.setdefault("agents", [{"name": "reader", "module": "a.wat"}])
+    validator.validate(raw)
+    build_profile(raw, "docs/profile.md", profile_folder, registry.settings, files=False)
+
+
+def test_the_docs_defaults_are_the_defaults() -> None:
+    text = (ROOT / "docs" / "profile.md").read_text("utf-8").partition("\n## [limits]\n")[2].partition("\n## ")[0]
+    shown = {
+        key: value.replace(",", "") for key, value in re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|", text, re.M)
+    }
+    assert list(shown) == [field.name for field in msgspec.structs.fields(TABLES["limits"])]
+    for field in msgspec.structs.fields(TABLES["limits"]):
+        if isinstance(field.default, ByteSize):
+            assert parse_unit(ByteSize, shown[field.name]) == field.default
+        else:
+            assert shown[field.name].strip('`"') == str(field.default)

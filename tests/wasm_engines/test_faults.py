@@ -25,9 +25,8 @@ def with_record(*numbers: int, at: str = "1024") -> str:
 def deep(frame_locals: int) -> str:
     locals_ = "(local i64)" * frame_locals
     kept = " ".join(f"(local.set {number + 1} (i64.const {number}))" for number in range(frame_locals))
-    return agent("(call $deep (local.get $len))").replace(
-        "(data", f"(func $deep (param i32) (result i32) {locals_} {kept} (i32.add (call $deep (local.get 0)) (i32.const 1)))\n(data", 1
-    )  # fmt: skip
+    calls = f"(func $deep (param i32) (result i32) {locals_} {kept} (i32.add (call $deep (local.get 0)) (i32.const 1)))"
+    return agent("(call $deep (local.get $len))").replace("(data", calls + "(data", 1)
 
 
 EATS_MEMORY = agent("(loop $more (br_if $more (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))) (unreachable)")

@@ -7,7 +7,6 @@ import time
 from types import TracebackType
 from typing import Final
 
-
 from wavelock.core.abi import LOG_LEVELS
 from wavelock.core.events import AgentFault, RunEnded, RunStarted, WaveCommitted
 from wavelock.plugins import hookimpl

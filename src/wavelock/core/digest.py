@@ -2,7 +2,7 @@
 
 Rules:
 - Every variable part is preceded by its length, so that no two records give the same bytes.
-- Only what agents can notice goes in: never the engine, the transport, the workers, a path, a clock, a recording option.
+- Only what agents can notice goes in: never engine, transport, workers, a path, a clock, a recording option.
 - Values are little-endian whatever the machine's own order.
 - The first link is the header: versions, the noticed part of the profile, and the modules' hashes.
 """

@@ -34,7 +34,6 @@ class Receivers(Protocol):
         """The largest payload that its inbox can ever take, in bytes."""
 
 
-
 def cut_records(section: InputSection, files: Sequence[Path], max_bytes: int) -> Iterator[bytes]:
     """The records of a stream, in order.
 
@@ -65,7 +64,7 @@ def _cut(section: InputSection, path: Path, max_bytes: int) -> Iterator[bytes]:
             while record := file.read(size):
                 if len(record) < size:
                     raise InputError(
-                        f"inputs.{section.name}: {path}: ends with {len(record)} bytes; expected whole records of {size}"
+                        f"inputs.{section.name}: {path}: its last record has {len(record)} bytes, expected {size}"
                     )
                 yield record
         else:

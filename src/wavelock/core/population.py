@@ -42,8 +42,10 @@ class Group:
     born: int = 0
     mailbox_bytes: int = field(init=False)
     mailbox_frames: int = field(init=False)
+    _readable: tuple[bytes, ...] = field(init=False)
 
     def __post_init__(self) -> None:
+        self._readable = self.writes + self.reads
         self.mailbox_bytes = int(self.limits.mailbox)
         self.mailbox_frames = self.limits.mailbox_frames
 
@@ -53,7 +55,7 @@ class Group:
 
     def may_read(self, key: bytes) -> bool:
         """Whether agents of the group may get this key, or watch this prefix."""
-        return key.startswith(self.writes) or key.startswith(self.reads)
+        return key.startswith(self._readable)
 
 
 class Agent:

@@ -135,7 +135,14 @@ def shown(value: object) -> str:
 
 def kind_name(value: object) -> str:
     """What a TOML value is, in words."""
-    names = {dict: "a table", list: "an array", str: "text", bool: "true or false", int: "a whole number", float: "a float"}
+    names = {
+        dict: "a table",
+        list: "an array",
+        str: "text",
+        bool: "true or false",
+        int: "a whole number",
+        float: "a float",
+    }
     return names.get(type(value), "a date or time")
 
 

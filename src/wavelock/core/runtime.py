@@ -140,7 +140,7 @@ class RunLoop:
                 request.tag,
                 answer.reason,
                 answer.payload,
-            )  # fmt: skip
+            )
             for request, answer in zip(batch.requests, answers, strict=True)
         ]
 
@@ -263,7 +263,7 @@ class RunLoop:
     # ---- the end ----
 
     def close(self) -> None:
-        """Close everything. Safe to call twice. Raises EnvironmentFailure where the journal's rest cannot be written."""
+        """Close everything. Safe to call twice. Raises EnvironmentFailure where the journal cannot be written."""
         if self._closed:
             return
         self._closed = True

@@ -47,7 +47,9 @@ def parse_unit(kind: type, value: object) -> ByteSize | Duration:
 
 
 def _kind_name(value: object) -> str:
-    return {bool: "true or false", float: "a float", list: "an array", dict: "a table"}.get(type(value), "a date or time")
+    return {bool: "true or false", float: "a float", list: "an array", dict: "a table"}.get(
+        type(value), "a date or time"
+    )
 
 
 def format_bytes(count: int) -> str:

@@ -46,8 +46,8 @@ class Instance(Protocol):
     def turn(self, inbox: memoryview, fuel: int) -> tuple[int, bytes]:
         """Copy the inbox in, call the turn, copy the outbox out. Answers the fuel used and the outbox.
 
-        inbox: at most the inbox capacity. fuel: units that this turn may use. Raises GuestFault; the instance is then not
-        used again.
+        inbox: at most the inbox capacity. fuel: units that this turn may use. Raises GuestFault: the instance is
+        not used again.
         """
 
     def close(self) -> None:

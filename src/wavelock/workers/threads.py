@@ -12,7 +12,7 @@ from wavelock.transports.interface import Endpoint, Transport
 from wavelock.workers.interface import MakeService, Workers
 
 STACK_BYTES: Final = 8 << 20
-"""A turn may use up to 1 MiB of native stack beside Python's own; macOS gives a secondary thread half a MiB unless asked."""
+"""A turn may use 1 MiB of native stack beside Python's own; macOS gives a thread half a MiB unless asked."""
 
 
 class ThreadWorkers:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -195,8 +196,9 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 # ---- any junk ----
 
-SECTIONS = {**TABLES, **ARRAYS}
-KEYS = {field for section in (*SECTIONS.values(), AgentLimits, Grants) for field in section.__struct_fields__}
+SECTIONS: dict[str, type[msgspec.Struct]] = {**TABLES, **ARRAYS}
+STRUCTS: tuple[type[msgspec.Struct], ...] = (*SECTIONS.values(), AgentLimits, Grants)
+KEYS = {field for struct in STRUCTS for field in struct.__struct_fields__}
 KNOWN = st.sampled_from(sorted({*DEFAULTS, *SECTIONS, *KEYS, "use", "width", "unknown"}))
 LEAF = (
     st.none().map(lambda _: 0)

@@ -6,6 +6,7 @@ from __future__ import annotations
 def main() -> None:
     """Run the command line and exit with its code."""
     import os
+    import io
     import sys
 
     from wavelock.cli.app import run_command

@@ -43,7 +43,7 @@ _SIZED: Final = frozenset(
     (Outbound.SEND, Outbound.PUBLISH, Outbound.INFER, Outbound.PUT, Outbound.GET, Outbound.SPAWN, Outbound.WATCH)
 )
 """The effects that `limits.message` bounds: those whose payload may have any size, but for logs."""
-_ASKED_BY: Final = {
+_ASKED_BY: Final[dict[int, Outbound]] = {
     Inbound.INFERENCE: Outbound.INFER,
     Inbound.STATE: Outbound.GET,
     Inbound.DIRECTORY: Outbound.SPAWN,

@@ -98,8 +98,12 @@ ONE_PROBLEM = [
      "serializable; use text, numbers, arrays and tables"),
     (AGENT + "config = { x = [99999999999999999999] }", "agents[0].config: has no JSON form: 99999999999999999999 has "
      "more than 64 bits; use text, numbers, arrays and tables"),
-    (AGENT + "config" + ".a" * 5000 + " = 1", "agents[0].config: has no JSON form: it is nested too deep"),
 ]  # fmt: skip
+
+
+def test_a_config_nested_too_deep(refused: Refused) -> None:
+    (problem,) = refused(AGENT + "config" + ".a" * 5000 + " = 1")  # which reader notices depends on Python's version
+    assert problem.endswith("nested too deep")
 
 
 @pytest.mark.parametrize(("text", "problem"), ONE_PROBLEM, ids=[str(at) for at in range(len(ONE_PROBLEM))])

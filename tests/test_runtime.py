@@ -19,6 +19,7 @@ from wavelock import (
     Runtime,
     UserError,
     WaveCommitted,
+    hookimpl,
     load_profile,
     parse_profile,
 )
@@ -373,3 +374,65 @@ def test_an_async_runtime_that_cannot_be_made(load: Load, backend: str) -> None:
                 raise AssertionError("not entered")
 
     anyio.run(main, backend=backend)
+
+
+def test_outputs_are_bounded_in_bytes(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wavelock.core.runtime.OUTPUT_BYTES", 10)
+    with Runtime(load("[run]\nwaves = 5\n", ticks=helpers.TICKS), record=False) as runtime:
+        runtime.run()
+        assert [output.payload for output in runtime.outputs()] == [b"tick", b"tick"]
+        assert runtime.outputs() == []
+
+
+def test_an_observer_cannot_step_or_close_the_run(load: Load) -> None:
+    refused: list[str] = []
+
+    class Meddler:
+        runtime: Runtime
+
+        @hookimpl
+        def wavelock_wave_committed(self, wave: WaveCommitted) -> None:
+            for meddle in (self.runtime.step, self.runtime.close):
+                with pytest.raises(UserError) as caught:
+                    meddle()
+                refused.append(str(caught.value))
+
+    meddler = Meddler()
+    with Runtime(load("[run]\nwaves = 1\n", ticks=helpers.TICKS), record=False, observers=[meddler]) as runtime:
+        meddler.runtime = runtime
+        assert runtime.run().waves == 1
+    assert refused == [
+        "a wave of this run is in progress already: one thread steps, and no observer does",
+        "a run cannot be closed from within its own wave; stop() ends it after the wave",
+    ]
+
+
+def test_a_close_waits_for_the_wave_of_another_thread(load: Load) -> None:
+    inside, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        @hookimpl
+        def wavelock_wave_committed(self, wave: WaveCommitted) -> None:
+            inside.set()
+            go_on.wait()
+
+    runtime = Runtime(load(ticks=helpers.TICKS), record=False, observers=[Slow()])
+    stepping = threading.Thread(target=runtime.step)
+    stepping.start()
+    inside.wait()
+    closing = threading.Thread(target=runtime.close)
+    closing.start()
+    assert closing.is_alive()
+    go_on.set()
+    stepping.join()
+    closing.join()
+    assert runtime.result.waves == 1
+
+
+@pytest.mark.parametrize("name", ["ticks/00", "ticks/", "ticks/\u0660", "ticks/" + "9" * 5000, "ticks/1"])
+def test_names_that_no_agent_has(load: Load, name: str) -> None:
+    with (
+        Runtime(load(ticks=helpers.TICKS), record=False) as runtime,
+        pytest.raises(UserError, match="no agent is named"),
+    ):
+        runtime.post(name, b"")

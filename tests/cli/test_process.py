@@ -8,9 +8,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import pytest
 
@@ -161,6 +161,31 @@ def test_a_second_interrupt_ends_it_at_once(tmp_path: Path, workers: str, option
         assert reader.head["ended"] == "stopped"
     assert not list(tmp_path.glob("x.wavelock-*"))
     assert replay(tmp_path / "x.wavelock").waves == 3
+
+
+ENDLESS: Final = helpers.agent(
+    f"(if (i64.ge_u (i64.load (i32.const {helpers.INBOX})) (i64.const 1)) (then (loop $again (br $again))))"
+    f"(i32.const {len(helpers.says('in wave 0') + helpers.yields())})",
+    f'(data (i32.const {helpers.OUTBOX}) "{helpers.escaped(helpers.says("in wave 0") + helpers.yields())}")',
+)
+
+
+@posix
+def test_a_second_interrupt_ends_even_a_turn_that_never_would(tmp_path: Path) -> None:
+    """The main thread is inside the module: no handler of Python's runs there."""
+    path = helpers.write_profile(tmp_path, "[limits]\nfuel_per_turn = 1_000_000_000_000\n", endless=ENDLESS)
+    with started(tmp_path, "run", path, "--record", "x.wavelock") as process:
+        assert line_of(process.stdout) == "in wave 0\n"
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
+        while process.poll() is None:  # two signals that come as one are one; the turn itself takes minutes
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.2)
+        finish(process)
+    assert process.returncode == 130
+    with RunFileReader(tmp_path / "x.wavelock") as reader:
+        assert [row.wave for row in reader.waves()] == [0]
 
 
 # ---- output that nobody takes ----

@@ -315,6 +315,18 @@ def test_watches_tell_of_every_put_under_a_prefix(stage: OpenStage) -> None:
     ]  # fmt: skip
 
 
+def test_a_watched_prefix_is_as_short_as_a_key(stage: OpenStage) -> None:
+    play = stage(STATE)
+    assert reasons(play.do("r", effect(Outbound.WATCH, 0, b"123456789")))[0][-1] == Reason.LIMIT
+    assert reasons(play.do("r", effect(Outbound.WATCH, 0, b"12345678"))) == []
+
+
+def test_what_was_denied_is_cut_in_the_log(stage: OpenStage) -> None:
+    play = stage(PLAIN)
+    play.do("a/0", get(b"\xff" * 500))
+    assert play.logs == [f"a/0: denied: get of key {bytes([255] * 32)!r}... of 500 bytes"]
+
+
 def test_timers_come_after_messages_by_agent_and_runs_jump_to_them(stage: OpenStage) -> None:
     play = stage(PLAIN)
     play.post("a/2", timer(5, 1), timer(5, 2), timer(0, 3))
@@ -329,6 +341,16 @@ def test_timers_come_after_messages_by_agent_and_runs_jump_to_them(stage: OpenSt
     assert reasons(play.wave()) == [("a/2", Outbound.TIMER, 0, 8, Reason.LIMIT)]
     assert play.wave() == [Got(2**62, "a/2", Inbound.TIMER, 0, 0, b"", 0)]
     assert reasons(play.do("a/2", timer(1))) == [("a/2", Outbound.TIMER, 0, 0, Reason.LIMIT)]
+
+
+def test_timers_of_the_ended_are_forgotten_and_keep_no_run_alive(stage: OpenStage) -> None:
+    play = stage(PLAIN)
+    play.do("a/0", *(timer(1000, number) for number in range(100)), effect(Outbound.EXIT, 0, bytes(4)))
+    assert play.waves[-1].wave == 1
+    assert play.runtime._kernel._effects.timers == []
+    play.do("a/1", timer(9), effect(Outbound.EXIT, 0, bytes(4)))
+    play.post("a/2", timer(5, 8))
+    assert [(one.wave, one.tag) for one in play.settle()] == [(8, 8)]
 
 
 def test_timers_are_bounded(stage: OpenStage) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wavelock
+from helpers import same_each_turn, yields
 from puppets import PUPPET, Stage, effect, open_puppets, put, timer
 from wavelock.core.abi import Outbound
 from wavelock.core.errors import PluginError
@@ -185,9 +186,43 @@ def test_a_hundred_thousand_messages_to_one_mailbox_stay_bounded(stage: OpenStag
     assert sum(mail[1:]) == 100_000 - 4096  # each refusal is answered once
 
 
-def test_a_spawn_loop_ends_at_the_limits(tmp_path: Path) -> None:
-    from helpers import same_each_turn, yields
+def test_a_flood_does_not_keep_the_world_out(tmp_path: Path) -> None:
+    flood = same_each_turn(*[effect(Outbound.SEND, 0)] * 60, yields())
+    (tmp_path / "flood.wat").write_text(flood)
+    text = """
+    [[agents]]
+    name = "victim"
+    module = "puppet.wat"
+    limits = { mailbox_frames = 100, inbox = 512 }
+    [[agents]]
+    name = "flood"
+    module = "flood.wat"
+    count = 5
+    [[agents]]
+    name = "other"
+    module = "puppet.wat"
+    """
+    with open_puppets(tmp_path, text) as runtime:
+        runtime.run(3)
+        runtime.outputs()
+        for number in range(200):
+            runtime.post("victim", effect(Outbound.LOG, 2, b"%d" % number))
+        runtime.post("other", effect(Outbound.LOG, 2, b"not held up"))
+        waves = [runtime.step() for _ in range(120)]
+        said = [line.text for wave in waves if wave for line in wave.logs if line.level == 2]
+        assert said[0] == "not held up"
+        assert said[1:4] == ["0", "1", "2"]
 
+
+def test_agents_that_ended_hold_nothing(stage: OpenStage) -> None:
+    play = stage('[[agents]]\nname = "a"\nmodule = "puppet.wat"\ncount = 2\nconfig = "large"\n')
+    play.do("a/0", effect(Outbound.EXIT, 0, bytes(4)))
+    agent = play.runtime._kernel.population.agents[0]
+    assert (agent.config, len(agent.mail), agent.watches, agent.children) == (b"", 0, [], {})
+    assert agent.name == "a/0"
+
+
+def test_a_spawn_loop_ends_at_the_limits(tmp_path: Path) -> None:
     (tmp_path / "rabbit.wat").write_text(same_each_turn(*[effect(Outbound.SPAWN, 0)] * 8, yields()))
     text = """
     [run]

@@ -314,6 +314,7 @@ def test_a_file_on_a_read_only_medium_opens(kit: Kit, rich: Path, wal: bool) -> 
     script = (
         "import os, sys\n"
         "from wavelock.core.runreader import RunFileReader\n"
+        "os.fspath(__import__('pathlib').Path('/').as_uri())  # imports what it needs while it may\n"
         "os.setgid(65534); os.setuid(65534)\n"
         "print(RunFileReader(sys.argv[1]).rows('SELECT count(*) FROM waves'))"
     )

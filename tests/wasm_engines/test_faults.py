@@ -181,6 +181,26 @@ def test_a_module_that_only_the_engine_can_refuse_is_the_profiles_problem(tmp_pa
         wavelock.Runtime(wavelock.load_profile(path), record=False)
 
 
+def test_a_table_grows_to_a_bound_and_no_further(tmp_path: Path) -> None:
+    grow = "(drop (table.grow 0 (ref.null func) (i32.const {})))".format
+    turn = f"{grow(1 << 19)} {grow(1 << 30)} {grow(-2)} (i32.sub (i32.const 0) (table.size 0))"
+    path = write_profile(tmp_path, grows=agent(turn).replace("(data", "(table 1 funcref) (data", 1))
+    assert [fault.detail for fault in run(path)[1]] == [f"code {-1 - (1 << 19)}"]
+
+
+def test_a_module_with_many_exports_starts(tmp_path: Path) -> None:
+    names = " ".join(f'(export "e{number}" (memory 0))' for number in range(20_000))
+    path = write_profile(tmp_path, many=HELLO.replace("(data", f"{names} (data", 1))
+    assert run(path)[2] == ["hello"]
+
+
+def test_the_labels_of_a_module_are_bounded(tmp_path: Path) -> None:
+    table = f"(br_table {'0 ' * 40_000} (i32.const 0))"
+    two = HELLO.replace("(data", f"(func {table}) (func {table}) (data", 1)
+    with pytest.raises(ProfileError, match="80000 labels of br_table up to here, expected at most 65536"):
+        wavelock.Runtime(wavelock.load_profile(write_profile(tmp_path, two=two)), record=False)
+
+
 @pytest.mark.parametrize("layout", ["guarded", "dense"])
 def test_the_memory_layout_changes_no_digest(tmp_path: Path, layout: str) -> None:
     path = write_profile(tmp_path, **{f"bad{number}": module for number, module in enumerate(FAULTS.values())})

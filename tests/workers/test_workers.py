@@ -12,9 +12,10 @@ import pytest
 import wavelock
 from helpers import HELLO, write_profile
 from wavelock.core.errors import EnvironmentFailure, ModuleError, UserError
-from wavelock.core.shard import GroupPlan, Shard, ShardService, Turns, U32Array
+from wavelock.core.shard import GroupPlan, Message, Shard, ShardService, Turns, U32Array
 from wavelock.core.shards import ShardSet
 from wavelock.plugins.members import NoSettings
+from wavelock.transports import shared_memory
 from wavelock.transports.shared_memory import SharedMemory
 from wavelock.workers.inline import InlineWorkers
 from wavelock.workers.interface import Workers
@@ -106,6 +107,44 @@ def test_a_worker_that_is_gone_is_an_environment_failure() -> None:
     workers.close()
     with pytest.raises(EnvironmentFailure):
         shards.run(np.array([1], np.uint32), np.array([0], np.uint32), [b""])
+
+
+def test_a_reply_that_cannot_be_sent_ends_in_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers, shards, _ = start(ThreadWorkers, 1)
+    original = shared_memory._Arena.write
+
+    def write(self: shared_memory._Arena, message: Message) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            raise MemoryError("no arena")
+        original(self, message)
+
+    monkeypatch.setattr(shared_memory._Arena, "write", write)
+    with pytest.raises(EnvironmentFailure, match="worker 0 is gone"):
+        shards.run(np.array([1], np.uint32), np.array([0], np.uint32), [b""])
+    workers.close()
+
+
+def test_inline_workers_refuse_a_stack_that_is_too_small(tmp_path: Path) -> None:
+    profile = wavelock.load_profile(write_profile(tmp_path, said=HELLO))
+    said: list[str] = []
+
+    def run() -> None:
+        try:
+            wavelock.Runtime(profile, record=False)
+        except EnvironmentFailure as error:
+            said.append(str(error))
+
+    before = threading.stack_size(512 << 10)
+    try:
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+    finally:
+        threading.stack_size(before)
+    assert said == [
+        'workers "inline": the stack of this thread has 512 KiB, and turns need 1536 KiB; raise it (ulimit -s, '
+        'threading.stack_size) or use = "threads"'
+    ]
 
 
 def test_inline_is_one_worker(tmp_path: Path) -> None:

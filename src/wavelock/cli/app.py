@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,8 +12,9 @@ import click
 
 from wavelock._version import VERSION
 from wavelock.cli.report import drop_output, report_error, report_interrupt, report_lost
-from wavelock.core.errors import EXIT_DONE, EXIT_USER, UserError, WavelockError
+from wavelock.core.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_USER, EnvironmentFailure, UserError, WavelockError
 
+_log = logging.getLogger("wavelock.cli")
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, nothing else.")
 set_option = click.option(
@@ -173,3 +175,9 @@ def run_command(arguments: Sequence[str]) -> int:
         return report_error(error, as_json, error.exit_code)
     except OSError as error:
         return report_lost(error, as_json)
+    except Exception as error:
+        # A defect of ours, or of a plugin: no traceback for it, but enough to report it by.
+        _log.debug("internal error", exc_info=True)
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        what = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
+        return report_error(EnvironmentFailure(f"internal error, please report it: {what}"), as_json, EXIT_ENVIRONMENT)

@@ -21,7 +21,7 @@ def replay_file(run_file: Path, engine: str | None, workers: str | None, as_json
     settings = [f'engine.use="{engine}"'] if engine else []
     if workers:
         kind, count = split_workers(workers)
-        settings += [f'workers.use="{kind}"', f"workers.count={count or 1}"]
+        settings += [f'workers.use="{kind}"', f"workers.count={1 if count is None else count}"]
     report = replay(run_file, settings=settings)
     return _show(report, as_json, {"run_file": str(run_file)}, f"{run_file}: ")
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from wavelock.cli.report import emit, readable
+from wavelock.cli.report import emit, one_line, readable
 from wavelock.core.abi import LOG_LEVELS, EndReason, Fault
 from wavelock.core.errors import EXIT_DONE, UserError
 from wavelock.core.runreader import RunFileReader
@@ -140,6 +140,6 @@ def _show_rows(section: str, rows: list[dict[str, Any]]) -> None:
         return
     table = Table(*rows[0], box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*(Text("" if value is None else str(value)) for value in row.values()))
+        table.add_row(*(Text("" if value is None else one_line(str(value))) for value in row.values()))
     console = Console()
     Console(width=None if console.is_terminal else 200).print(table)

@@ -7,6 +7,7 @@ import time
 from types import TracebackType
 from typing import Final
 
+from wavelock.cli.report import one_line
 from wavelock.core.abi import LOG_LEVELS
 from wavelock.core.events import AgentFault, RunEnded, RunStarted, WaveCommitted
 from wavelock.plugins import hookimpl
@@ -80,7 +81,7 @@ class PlainProgress(Progress):
             self._echo(text if text is not None else f"{output.agent}: {len(output.payload)} bytes, not text")
         for line in wave.logs:
             if line.level <= LOG_LEVEL_SHOWN:
-                self._echo(f"wave {line.wave}: {line.agent}: {LOG_LEVELS[line.level]}: {line.text}", err=True)
+                self._echo(f"wave {line.wave}: {line.agent}: {LOG_LEVELS[line.level]}: {one_line(line.text)}", err=True)
 
 
 class LiveProgress(PlainProgress):

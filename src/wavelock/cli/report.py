@@ -21,7 +21,7 @@ EXIT_INTERRUPTED: Final = 130
 def emit(values: Mapping[str, Any], as_json: bool, show: Callable[[], None]) -> None:
     """Print a command's outcome: as one JSON object, or as `show` does it."""
     if as_json:
-        click.echo(json.dumps(values, default=_plain, ensure_ascii=False))
+        click.echo(json.dumps(values, default=_plain))
     else:
         show()
 
@@ -32,6 +32,13 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return readable(value)
     return str(value)
+
+
+def one_line(text: str) -> str:
+    """Text of an agent for a terminal: what could steer it, or pass for a line of its own, is written as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def readable(data: bytes) -> str:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
+import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from wavelock.cli.progress import make_progress
-from wavelock.cli.report import drop_output, emit
-from wavelock.core.errors import EXIT_DONE, EXIT_FAULTS, UserError
+from wavelock.cli.report import EXIT_INTERRUPTED, drop_output, emit, report_interrupt
+from wavelock.core.errors import EXIT_DONE, EXIT_FAULTS, UserError, WavelockError
 from wavelock.core.events import RunEnded
 from wavelock.core.profile import Profile
 from wavelock.core.profile_reader import DEFAULTS, build_profile, override, read_file, read_toml
@@ -21,12 +25,14 @@ from wavelock.plugins.manager import Registry
 from wavelock.runtime import Runtime
 
 FAULTS_LISTED = 1000
+GRACE_S: Final = 1.0
+"""What a second interrupt leaves the main thread before the process ends without it."""
 
 
 def split_workers(text: str) -> tuple[str, int | None]:
     """`threads:4` to kind and count. Raises UserError."""
     kind, colon, count = text.partition(":")
-    if colon and not count.isdecimal():
+    if colon and not (count.isascii() and count.isdecimal() and len(count) < 10):
         raise UserError(f'--workers {text}: expected NAME or NAME:COUNT, such as "threads:4"')
     return kind, int(count) if colon else None
 
@@ -94,7 +100,7 @@ def run(
     checked = read_profile(profile, registry, settings, choices, given)
     progress = make_progress(quiet=as_json)
     with (
-        _Interrupts() as interrupts,
+        _Interrupts(as_json) as interrupts,
         progress,
         Runtime(checked, registry=registry, observers=[progress]) as runtime,
     ):
@@ -117,17 +123,46 @@ def run(
 class _Interrupts:
     """The first Ctrl-C ends the run after its wave, or before its first one; the second ends it at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
         self._asked = False
+        self._left = threading.Event()
         self._runtime: Runtime | None = None
         self._before: Any = None
 
     def __enter__(self) -> _Interrupts:
         self._before = signal.signal(signal.SIGINT, self._handle)
+        self._near, self._far = socket.socketpair()
+        self._far.setblocking(False)
+        self._wakeup = signal.set_wakeup_fd(self._far.fileno(), warn_on_full_buffer=False)
+        threading.Thread(target=self._watch_signals, name="wavelock-interrupts", daemon=True).start()
         return self
 
     def __exit__(self, *_error: object) -> None:
+        signal.set_wakeup_fd(self._wakeup)
         signal.signal(signal.SIGINT, self._before)
+        self._left.set()
+        self._far.close()  # ends the watching thread
+
+    def _watch_signals(self) -> None:
+        """End the process at a second interrupt that the main thread does not come to: it may be in a long turn.
+
+        Python runs a handler only between two of its own steps, and an inline turn is none of them.
+        """
+        count = 0
+        with self._near:
+            while received := self._near.recv(16):
+                count += received.count(signal.SIGINT)
+                if count > 1 and not self._left.wait(GRACE_S):
+                    self._end_at_once()
+
+    def _end_at_once(self) -> None:
+        if self._runtime is not None:
+            with suppress(WavelockError):
+                self._runtime.abandon()
+        report_interrupt(self._as_json)
+        sys.stdout.flush()
+        os._exit(EXIT_INTERRUPTED)
 
     def watch(self, runtime: Runtime) -> None:
         """Stop this runtime; it was being assembled until now."""

@@ -21,6 +21,7 @@ from wavelock.core.digest import hash_bytes, header_digest
 from wavelock.core.errors import ModuleError, Problem, ProfileError
 from wavelock.core.events import RunStarted
 from wavelock.core.form import check_module
+from wavelock.core.form.limits import MODULE_BYTES
 from wavelock.core.inputs import LiveFeed, cut_records
 from wavelock.core.journal import RunFileJournal
 from wavelock.core.kernel import Kernel
@@ -32,6 +33,7 @@ from wavelock.core.runfile import create_run_file, next_run_file
 from wavelock.core.runtime import Parts
 from wavelock.core.shard import GroupPlan, ShardService
 from wavelock.core.shards import ShardSet
+from wavelock.core.units import format_bytes
 from wavelock.plugins.manager import Registry
 
 
@@ -83,9 +85,12 @@ def load_modules(profile: Profile, registry: Registry) -> list[Module]:
 def load_module(path: Path, registry: Registry) -> Module:
     """Read one module, or assemble it where it is text, and check it. Raises ModuleError."""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MODULE_BYTES + 1)
     except OSError as error:
         raise ModuleError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(data) > MODULE_BYTES:
+        raise ModuleError(f"{path}: larger than a module can be: {format_bytes(MODULE_BYTES)}")
     if _is_text(data):
         data = registry.assemble_text(data.decode(), str(path))
     check_module(data, str(path))
@@ -160,6 +165,12 @@ def first_agents(profile: Profile) -> dict[str, tuple[int, int]]:
     return found
 
 
+def most_agents(profile: Profile) -> int:
+    """How many agents can be alive at one time: those of the start, where none may spawn."""
+    start = sum(group.count for group in profile.agents)
+    return profile.limits.agents if any(group.grants.spawn for group in profile.agents) else start
+
+
 def build_kernel(profile: Profile, groups: Sequence[Group], registry: Registry, header: bytes) -> Kernel:
     """The kernel of a profile, before its first wave."""
     from wavelock.schedulers.interface import GroupInfo
@@ -215,7 +226,7 @@ def assemble(profile: Profile, registry: Registry, sources: Sources) -> Parts:
         engine = undo.enter_context(contextlib.closing(registry.engine(profile.engine.use, profile.engine.settings)))
         groups = resolve_groups(profile, sources.modules)
         engine.configure(
-            agents=profile.limits.agents,
+            agents=most_agents(profile),
             stack_bytes=profile.limits.stack,
             memory_bytes=max(group.limits.memory for group in groups),
         )
@@ -347,7 +358,7 @@ def run_head(
     return {
         "wavelock": VERSION,
         "profile": text(profile.raw),
-        "profile_source": profile.source,
+        "profile_source": profile.source.encode(errors="backslashreplace").decode(),
         "group_modules": text([module.digest for module in modules]),
         "header": header,
         "name": profile.run.name,

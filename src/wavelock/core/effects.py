@@ -43,6 +43,7 @@ _SIZED: Final = frozenset(
     (Outbound.SEND, Outbound.PUBLISH, Outbound.INFER, Outbound.PUT, Outbound.GET, Outbound.SPAWN, Outbound.WATCH)
 )
 """The effects that `limits.message` bounds: those whose payload may have any size, but for logs."""
+_SHOWN_BYTES: Final = 32
 _ASKED_BY: Final[dict[int, Outbound]] = {
     Inbound.INFERENCE: Outbound.INFER,
     Inbound.STATE: Outbound.GET,
@@ -70,6 +71,7 @@ class Effects:
         self._limits = limits
         self._directory = frame(Inbound.DIRECTORY, 0, 0, directory)
         self._timer_number = 0
+        self._dead_timers = 0
         self._lost_logged: set[int] = set()
         self._apply: dict[int, Callable[[Agent, Effect, bytes], None]] = {
             Outbound.SEND: self._send,
@@ -151,7 +153,7 @@ class Effects:
         split = at + U16.unpack_from(data, effect.start)[0]
         key, value = data[at:split], data[split : effect.end]
         if not agent.group.may_write(key):
-            self._deny(agent, effect, f"put of key {key!r}")
+            self._deny(agent, effect, f"put of key {_shown(key)}")
             return
         grown = self.store.size_bytes + self.store.growth(key, value)
         if len(key) > self._limits.state_key or grown > self._limits.state:
@@ -166,7 +168,7 @@ class Effects:
     def _get(self, agent: Agent, effect: Effect, data: bytes) -> None:
         key = data[effect.start : effect.end]
         if not agent.group.may_read(key):
-            self._deny(agent, effect, f"get of key {key!r}")
+            self._deny(agent, effect, f"get of key {_shown(key)}")
             return
         value = self.store.values.get(key)
         flags = Flag.ABSENT if value is None else 0
@@ -175,8 +177,10 @@ class Effects:
     def _watch(self, agent: Agent, effect: Effect, data: bytes) -> None:
         prefix = data[effect.start : effect.end]
         if not agent.group.may_read(prefix):
-            self._deny(agent, effect, f"watch of prefix {prefix!r}")
-        elif prefix not in agent.watches and len(agent.watches) >= agent.group.limits.watches:
+            self._deny(agent, effect, f"watch of prefix {_shown(prefix)}")
+        elif len(prefix) > self._limits.state_key or (
+            prefix not in agent.watches and len(agent.watches) >= agent.group.limits.watches
+        ):
             self._refuse(agent, effect, Reason.LIMIT)
         elif self.store.watch(prefix, agent.number, effect.tag):
             agent.watches.append(prefix)
@@ -338,10 +342,35 @@ class Effects:
         """A fresh life after a fault: timers, watches and children of the life before are forgotten, mail is kept."""
         agent.life += 1
         agent.restarts += 1
-        agent.timers = 0
+        self._forget_timers(agent)
         self._unwatch(agent)
         agent.children.clear()
         self._greet(agent)
+
+    def _forget_timers(self, agent: Agent) -> None:
+        """Timers of a life that is over are never due. They leave the heap once they are more than half of it."""
+        self._dead_timers += agent.timers
+        agent.timers = 0
+        if 2 * self._dead_timers > len(self.timers):
+            self.timers[:] = [timer for timer in self.timers if not self._is_dead(timer)]
+            heapq.heapify(self.timers)
+            self._dead_timers = 0
+
+    def pop_timer(self) -> tuple[int, int, int, int, int]:
+        """Take the timer that is due first off the heap."""
+        timer = heapq.heappop(self.timers)
+        if self._is_dead(timer):
+            self._dead_timers -= 1
+        return timer
+
+    def drop_dead_timers(self) -> None:
+        """Take timers of lives that are over off the heap's top, so that no run goes on for them."""
+        while self.timers and self._is_dead(self.timers[0]):
+            self.pop_timer()
+
+    def _is_dead(self, timer: tuple[int, int, int, int, int]) -> bool:
+        agent = self.population.agents[timer[1]]
+        return agent.ended != 0 or agent.life != timer[3]
 
     def _unwatch(self, agent: Agent) -> None:
         for prefix in agent.watches:
@@ -362,6 +391,7 @@ class Effects:
             return
         self._unwatch(agent)
         self.population.remove(agent, reason)
+        self._forget_timers(agent)
         self.drops.append(agent.number)
         self.record.endings.append(Ending(agent.number, reason, code))
         if agent.parent == NO_PARENT:
@@ -370,3 +400,8 @@ class Effects:
         if not parent.ended and parent.life == agent.parent_life:
             parent.children.pop(agent.number, None)
             self.answer(parent, Inbound.CHILD_ENDED, agent.number, agent.spawn_tag, U32.pack(reason))
+
+
+def _shown(key: bytes) -> str:
+    """A key in a log line, cut: an agent's denied effects must not write more log than it wrote itself."""
+    return repr(key) if len(key) <= _SHOWN_BYTES else f"{key[:_SHOWN_BYTES]!r}... of {len(key)} bytes"

@@ -170,9 +170,18 @@ class LiveFeed:
         for stream in self._streams:
             stream.enter(intake, self._receivers)
         with self._lock:
-            while self._posts and intake.fits(self._posts[0].agent, len(self._posts[0].payload)):
-                intake.take(self._posts.popleft())
+            self._posts = deque(self._left_over(intake))
         return intake.taken
+
+    def _left_over(self, intake: _Intake) -> Iterator[Input]:
+        """Let in every post that fits, each receiver's in order; a full mailbox holds up nobody else's."""
+        full: dict[int, None] = {}
+        for row in self._posts:
+            if row.agent in full or not intake.fits(row.agent, len(row.payload)):
+                full[row.agent] = None
+                yield row
+            else:
+                intake.take(row)
 
     def close(self) -> None:
         """See `ports.FeedPort`."""

@@ -11,14 +11,13 @@ Rules:
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from wavelock.core.abi import FRAME_HEADER, TURN_HEADER, EndReason, Fault, Flag, Inbound, frame, frame_bytes
+from wavelock.core.abi import FRAME_HEADER, TURN_HEADER, WORLD, EndReason, Fault, Flag, Inbound, frame, frame_bytes
 from wavelock.core.digest import wave_digest
 from wavelock.core.effects import Effects
 from wavelock.core.errors import PluginError
@@ -31,6 +30,9 @@ from wavelock.core.wave import Answered, FaultRow, Input, Request, WaveRecord
 
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _NO_WAVE: Final = -1
+RESERVED_FRAMES: Final = 64
+RESERVED_BYTES: Final = 64 << 10
+"""What a mailbox holds past its limits for the world outside alone, so that no agent can keep it out by a flood."""
 
 
 def _mix(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -107,6 +109,7 @@ class Kernel:
         """The number of the next wave, or None where nothing is ready and nothing is due."""
         if inputs_wait or self.population.ready.find(1) >= 0:
             return self.wave + 1
+        self._effects.drop_dead_timers()
         dues = [batch.due for batch in self._batches] + [timer[0] for timer in self._effects.timers[:1]]
         return min(dues) if dues else None
 
@@ -146,7 +149,7 @@ class Kernel:
         timers = self._effects.timers
         due = []
         while timers and timers[0][0] <= self.wave:
-            due.append(heapq.heappop(timers))
+            due.append(self._effects.pop_timer())
         for _, number, _, life, tag in sorted(due, key=lambda timer: timer[1:3]):
             agent = self.population.agents[number]
             if not agent.ended and agent.life == life:
@@ -155,7 +158,8 @@ class Kernel:
 
     def _take_input(self, row: Input) -> None:
         agent = self.population.agents[row.agent]
-        reason = self.population.put_mail(agent, frame(Inbound.MESSAGE, 0xFFFFFFFF, row.tag, row.payload))
+        message = frame(Inbound.MESSAGE, WORLD, row.tag, row.payload)
+        reason = self.population.put_mail(agent, message, RESERVED_FRAMES, RESERVED_BYTES)
         if reason:
             self._effects.record.lost += 1
             self._effects.log(agent, 1, f"lost an outside input of {len(row.payload)} bytes")
@@ -172,10 +176,10 @@ class Kernel:
         receiver = self.population.agents[agent]
         if receiver.ended:
             return True
-        limits = receiver.group.limits
+        group = receiver.group
         return (
-            receiver.mail_bytes + ahead_bytes + frame_bytes(payload_bytes) <= limits.mailbox
-            and len(receiver.mail) + ahead < limits.mailbox_frames
+            receiver.mail_bytes + ahead_bytes + frame_bytes(payload_bytes) <= group.mailbox_bytes + RESERVED_BYTES
+            and len(receiver.mail) + ahead < group.mailbox_frames + RESERVED_FRAMES
         )
 
     def take_births(self) -> tuple[U32Array, U32Array]:

@@ -21,6 +21,8 @@ from wavelock.core.abi import TURN_HEADER, Reason
 from wavelock.core.profile import LimitsSection
 
 NO_PARENT: Final = -1
+_NO_MAIL: Final[deque[bytes]] = deque(maxlen=0)
+"""What all ended agents share for a mailbox."""
 
 
 @dataclass
@@ -113,9 +115,9 @@ class Population:
     def remove(self, agent: Agent, reason: int) -> None:
         """Mark an agent as ended and give back what it held."""
         agent.ended = reason
-        agent.mail.clear()
+        agent.mail, agent.watches, agent.children = _NO_MAIL, [], {}
         agent.mail_bytes = 0
-        agent.children.clear()
+        agent.config = b""
         del agent.group.members[agent.number]
         self.ready[agent.number] = 0
         self.live -= 1
@@ -124,8 +126,8 @@ class Population:
         """The ready agents' ids, ascending."""
         return np.flatnonzero(np.frombuffer(self.ready, np.uint8)).astype(np.uint32)
 
-    def put_mail(self, agent: Agent, frame: bytes) -> int:
-        """Put a frame into a mailbox. Answers 0, or the Reason why it could not be."""
+    def put_mail(self, agent: Agent, frame: bytes, extra_frames: int = 0, extra_bytes: int = 0) -> int:
+        """Put a frame into a mailbox, `extra` past its bounds. Answers 0, or the Reason why it could not be."""
         size = len(frame)
         mail = agent.mail
         if agent.ended:
@@ -133,7 +135,9 @@ class Population:
         if size > agent.room:
             return Reason.TOO_LARGE
         group = agent.group
-        if agent.mail_bytes + size > group.mailbox_bytes or len(mail) >= group.mailbox_frames:
+        if agent.mail_bytes + size > group.mailbox_bytes + extra_bytes or (
+            len(mail) >= group.mailbox_frames + extra_frames
+        ):
             return Reason.MAILBOX_FULL
         mail.append(frame)
         agent.mail_bytes += size

@@ -69,7 +69,7 @@ class LimitsSection(Section, frozen=True, kw_only=True):
     stack: Annotated[ByteSize, Meta(description="Native stack of one turn, bytes; the whole run's.")] = ByteSize(
         512 << 10
     )
-    agents: Annotated[Positive, Meta(description="Agents alive at one time; the whole run's.")] = 20_000
+    agents: Annotated[Positive, Meta(description="Agents alive at one time; the whole run's.")] = 10_000
     spawn_depth: Annotated[Count, Meta(description="Generations of spawned agents; the whole run's.")] = 16
     state: Annotated[ByteSize, Meta(description="Bytes of keys and values; the whole run's.")] = ByteSize(256 << 20)
     state_key: Annotated[ByteSize, Meta(description="Bytes of one key; the whole run's.")] = ByteSize(1024)

@@ -15,12 +15,14 @@ from wavelock.core.errors import Problem, ProfileError
 from wavelock.core.profile import ModelSection, Profile
 from wavelock.core.profile_rules import Sections, check_files, check_rules
 from wavelock.core.reading import build_struct, kind_name, nearest
+from wavelock.core.units import format_bytes
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
+MAX_BYTES: Final = 16 << 20
 DEFAULTS: Final = {
     "engine": "wasmtime",
     "scheduler": "round-robin",
@@ -60,7 +62,11 @@ def read_toml(text: str, source: str) -> dict[str, Any]:
 def read_file(path: Path) -> str:
     """A profile's text. Raises ProfileError for a file that is missing, unreadable or not UTF-8."""
     try:
-        return path.read_text(encoding="utf-8").removeprefix("\ufeff")
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) <= MAX_BYTES:
+            return data.decode("utf-8-sig").replace("\r\n", "\n")
+        problem = Problem("", f"is larger than a profile can be: {format_bytes(MAX_BYTES)}")
     except UnicodeDecodeError as error:
         problem = Problem(f"byte {error.start}", "not UTF-8 text, so not TOML")
     except IsADirectoryError:

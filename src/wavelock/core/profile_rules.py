@@ -87,6 +87,12 @@ def _known(
             yield Problem(where, f'no {what} is named "{name}"{nearest(name, names)}')
 
 
+def _topic_count(built: Sections) -> Iterable[Problem]:
+    count = sum(1 for _ in built.items("topics"))
+    if count >= 0xFFFF:
+        yield Problem("topics", f"{count} are more than the 65,534 that a frame's flags can name")
+
+
 def _cycles(built: Sections) -> Iterable[Problem]:
     groups = {group.name: (index, group.after) for index, group in built.items("agents")}
     cycle = find_cycle({name: after for name, (_, after) in groups.items()})
@@ -165,6 +171,7 @@ _RULES: Final[tuple[Callable[[Sections], Iterable[Problem]], ...]] = (
     _unique_names,
     _some_agents,
     _references,
+    _topic_count,
     _cycles,
     _ranges,
     _configs,

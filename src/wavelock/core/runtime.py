@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,6 +53,8 @@ class Parts:
     first_agents: dict[str, tuple[int, int]]
 
 
+OUTPUT_BYTES = 64 << 20
+"""What is kept for `outputs()` at most, payloads together; everything is in the run file."""
 NO_TURNS = Turns(np.zeros(0, np.uint64), np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.uint32), b"")
 
 
@@ -62,6 +65,9 @@ class RunLoop:
         self._parts = parts
         self._kernel = parts.kernel
         self._outputs: deque[Output] = deque(maxlen=parts.outputs_kept)
+        self._output_bytes = 0
+        self._stepping = threading.Lock()
+        self._stepper = 0
         self._faults: deque[AgentFault] = deque(maxlen=parts.outputs_kept)
         self._waves = self._turns = self._messages = self._fuel = self._fault_count = 0
         self._ended = ""
@@ -80,8 +86,18 @@ class RunLoop:
 
         Raises EnvironmentFailure, and UserError for what only shows while running (an input record too large).
         """
-        if self._closed or self._ended == "failed":
-            raise UserError(f"this run {'is closed' if self._closed else 'has failed'}; open a new Runtime")
+        if not self._stepping.acquire(blocking=False):
+            raise UserError("a wave of this run is in progress already: one thread steps, and no observer does")
+        try:
+            self._stepper = threading.get_ident()
+            if self._closed or self._ended == "failed":
+                raise UserError(f"this run {'is closed' if self._closed else 'has failed'}; open a new Runtime")
+            return self._step_or_fail()
+        finally:
+            self._stepper = 0
+            self._stepping.release()
+
+    def _step_or_fail(self) -> WaveCommitted | None:
         try:
             return self._step()
         except BaseException:
@@ -93,8 +109,10 @@ class RunLoop:
         limit = self._parts.started.waves
         if self._stopping:
             self._ended = "stopped"
+        elif not self._kernel.population.live:
+            self._ended = "exited"
         elif wave is None:
-            self._ended = "quiet" if self._kernel.population.live else "exited"
+            self._ended = "quiet"
         elif limit is not None and wave >= limit:
             self._ended = "waves"
         else:
@@ -151,12 +169,22 @@ class RunLoop:
         self._messages += committed.messages
         self._fuel += committed.fuel
         self._fault_count += len(committed.faults)
-        self._outputs.extend(committed.outputs)
+        self._keep(committed.outputs)
         self._faults.extend(committed.faults)
         for fault in committed.faults:
             self._parts.tell("wavelock_agent_faulted", fault=fault)
         self._parts.tell("wavelock_wave_committed", wave=committed)
         return committed
+
+    def _keep(self, outputs: tuple[Output, ...]) -> None:
+        """Keep outputs for `outputs()`, the oldest going first where they are too many or too large."""
+        for output in outputs:
+            if len(self._outputs) == self._outputs.maxlen:
+                self._output_bytes -= len(self._outputs[0].payload)
+            self._outputs.append(output)
+            self._output_bytes += len(output.payload)
+        while self._output_bytes > OUTPUT_BYTES:
+            self._output_bytes -= len(self._outputs.popleft().payload)
 
     def _describe(self, record: WaveRecord) -> WaveCommitted:
         agents, wave = self._kernel.population.agents, record.wave
@@ -234,13 +262,12 @@ class RunLoop:
         feed.post(number, bytes(payload), tag)
 
     def _agent_number(self, name: str) -> int:
-        group, _, index = name.partition("/")
-        if group in self._parts.first_agents:
-            first, count = self._parts.first_agents[group]
-            if not index and count == 1:
-                return first
-            if index.isdecimal() and int(index) < count:
-                return first + int(index)
+        group, slash, index = name.partition("/")
+        first, count = self._parts.first_agents.get(group, (0, 0))
+        if not slash and count == 1:
+            return first
+        if slash and index.isdecimal() and len(index) < 10 and index == str(int(index)) and int(index) < count:
+            return first + int(index)
         for agent in self._kernel.population.agents:
             if agent.name == name:
                 return agent.number
@@ -250,6 +277,7 @@ class RunLoop:
         """The messages to the world outside since the last call. The newest `limits.outputs` are kept for it."""
         taken = list(self._outputs)
         self._outputs.clear()
+        self._output_bytes = 0
         return taken
 
     def faults(self) -> list[AgentFault]:
@@ -266,8 +294,14 @@ class RunLoop:
         """Close everything. Safe to call twice. Raises EnvironmentFailure where the journal cannot be written."""
         if self._closed:
             return
-        self._closed = True
         self._stopping = True
+        if self._stepper == threading.get_ident():
+            raise UserError("a run cannot be closed from within its own wave; stop() ends it after the wave")
+        with self._stepping:  # another thread's wave ends first
+            self._close()
+
+    def _close(self) -> None:
+        self._closed = True
         self._ended = self._ended or "stopped"
         failure: WavelockError | None = None
         with contextlib.suppress(WavelockError):

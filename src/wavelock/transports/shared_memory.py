@@ -33,7 +33,7 @@ class _Arena:
     def _map(self, size: int) -> None:
         try:
             self.view = memoryview(mmap.mmap(-1, size))
-        except (OSError, MemoryError) as error:
+        except (OSError, MemoryError, ValueError) as error:
             raise EnvironmentFailure(f"shared memory: no arena of {size} bytes: {error}") from None
 
     def write(self, message: Message) -> None:

@@ -11,9 +11,11 @@ from typing import Any, Final
 
 import wasmtime
 from wasmtime import _ffi as ffi
+from wasmtime._extern import wrap_extern
 
 from wavelock.core.abi import ABI_RECORD, EXPORT_ABI, EXPORT_INITIALIZE, EXPORT_MEMORY, EXPORT_TURN, Fault
 from wavelock.core.errors import EnvironmentFailure
+from wavelock.core.form.limits import TABLE_ENTRIES, TABLES
 from wavelock.core.shard import GroupPlan
 from wavelock.wasm_engines.interface import GuestFault, Started
 from wavelock.wasm_engines.loop import check_record
@@ -66,19 +68,20 @@ class WasmtimeInstance:
     def start(self, fuel: int) -> Started:
         """See `interface.Instance`."""
         store = self._live()
-        store.set_limits(memory_size=self._plan.memory_bytes, instances=1)
+        store.set_limits(memory_size=self._plan.memory_bytes, table_elements=TABLE_ENTRIES, tables=TABLES, instances=1)
         store.set_fuel(fuel)
-        exports = self._instantiate(fuel)
-        memory = exports[EXPORT_MEMORY]
+        instance = self._instantiate(fuel)
+        memory = self._export(instance, EXPORT_MEMORY)
         assert isinstance(memory, wasmtime.Memory)
         self._memory = memory
         self._initial_pages = memory.size(store)
-        if EXPORT_INITIALIZE in exports:
-            self._invoke(exports[EXPORT_INITIALIZE], fuel)
-        at = self._invoke(exports[EXPORT_ABI], fuel) & 0xFFFFFFFF
+        initialize = self._export(instance, EXPORT_INITIALIZE)
+        if initialize is not None:
+            self._invoke(initialize, fuel)
+        at = self._invoke(self._export(instance, EXPORT_ABI), fuel) & 0xFFFFFFFF
         self._map_buffers(at, fuel - store.get_fuel())
-        self._turn_function = exports[EXPORT_TURN]
-        self._turn = _Pointer(ctypes.addressof(self._turn_function._func))  # type: ignore[union-attr]
+        self._turn_function = self._export(instance, EXPORT_TURN)
+        self._turn = _Pointer(ctypes.addressof(self._turn_function._func))
         return Started(fuel - store.get_fuel(), self._inbox.nbytes, self._outbox.nbytes)
 
     def _live(self) -> wasmtime.Store:
@@ -86,10 +89,21 @@ class WasmtimeInstance:
             raise RuntimeError("an instance was used after it was closed")
         return self._store
 
-    def _instantiate(self, fuel: int) -> wasmtime._instance.InstanceExports:
-        store = self._live()
+    def _export(self, instance: wasmtime.Instance, name: str) -> Any:
+        """One export, or None. Listing all of them would cost as much as a module has exports, at every start."""
+        item, raw = ffi.wasmtime_extern_t(), name.encode()
+        found = ffi.wasmtime_instance_export_get(
+            self._live()._context(),
+            ctypes.byref(instance._instance),
+            ctypes.create_string_buffer(raw),
+            len(raw),
+            ctypes.byref(item),
+        )
+        return wrap_extern(item) if found else None
+
+    def _instantiate(self, fuel: int) -> wasmtime.Instance:
         try:
-            return wasmtime.Instance(store, self._module, []).exports(store)
+            return wasmtime.Instance(self._live(), self._module, [])
         except wasmtime.Trap as trap:
             raise self._fault(trap, fuel) from None
         except wasmtime.WasmtimeError as error:
@@ -111,9 +125,9 @@ class WasmtimeInstance:
             raise self._fault(trap, fuel) from None
 
     def _fault(self, trap: wasmtime.Trap, fuel: int) -> GuestFault:
-        used = fuel - self._live().get_fuel()
         code = trap.trap_code
-        return GuestFault(Fault.UNREACHABLE if code is None else self._kind(code.value), used)
+        fault = Fault.UNREACHABLE if code is None else self._kind(code.value)
+        return GuestFault(fault, fuel if fault == Fault.DEPTH else fuel - self._live().get_fuel())
 
     def _kind(self, code: int) -> Fault:
         """The fault of a trap. A turn that ends so after it grew its memory to the limit is a `memory` fault."""
@@ -179,7 +193,9 @@ class WasmtimeInstance:
         code = ctypes.c_uint8()
         known = ffi.wasmtime_trap_code(trap, ctypes.byref(code))
         ffi.wasm_trap_delete(trap)
-        return GuestFault(self._kind(code.value if known else 255), fuel)
+        fault = self._kind(code.value if known else 255)
+        # How deep a native stack goes depends on the code that was generated, so what was used by then does, too.
+        return GuestFault(fault, self._fuel.value if fault == Fault.DEPTH else fuel)
 
     def close(self) -> None:
         """See `interface.Instance`."""

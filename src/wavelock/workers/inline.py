@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
+import threading
 from collections.abc import Sequence
+from typing import Final
 
-from wavelock.core.errors import UserError
+from wavelock.core.errors import EnvironmentFailure, UserError
 from wavelock.core.shard import Message, ShardService
 from wavelock.plugins import hookimpl
 from wavelock.plugins.members import Member, NoSettings
 from wavelock.transports.interface import Endpoint, Received, Transport
 from wavelock.workers.interface import MakeService, Workers
+
+NEEDED_STACK_BYTES: Final = 3 << 19
+"""What a turn may use at most (1 MiB), and as much again as Python needs beside it."""
+
+
+def stack_bytes() -> int | None:
+    """The native stack of this thread, whole, as the system tells; None where it does not.
+
+    Not `threading.stack_size()`: that is what new threads get, and asking for it sets it back to the default.
+    """
+    if sys.platform == "win32":
+        return None  # Python's threads there have 2 MiB or more
+    libc = ctypes.CDLL(None)
+    libc.pthread_self.restype = ctypes.c_void_p
+    thread = ctypes.c_void_p(libc.pthread_self())
+    if hasattr(libc, "pthread_get_stacksize_np"):
+        libc.pthread_get_stacksize_np.restype = ctypes.c_size_t
+        return int(libc.pthread_get_stacksize_np(thread))
+    attributes, size = ctypes.create_string_buffer(256), ctypes.c_size_t()
+    if not hasattr(libc, "pthread_getattr_np") or libc.pthread_getattr_np(thread, attributes):
+        return None
+    libc.pthread_attr_getstacksize(attributes, ctypes.byref(size))
+    libc.pthread_attr_destroy(attributes)
+    return size.value
 
 
 class _InlineEnd:
@@ -19,6 +47,7 @@ class _InlineEnd:
         self._near = near
         self._far = far
         self._service = service
+        self._thread: int | None = None
 
     def send(self, message: Message) -> None:
         """See `transports.interface.Endpoint`."""
@@ -26,10 +55,22 @@ class _InlineEnd:
 
     def receive(self) -> Received | None:
         """See `transports.interface.Endpoint`."""
+        if self._thread != threading.get_ident():
+            self._check_stack()
         request = self._far.receive()
         if request is not None:
             self._far.send(self._service.handle(request.kind, request.agents, request.body))
         return self._near.receive()
+
+    def _check_stack(self) -> None:
+        """An engine that runs off the end of the native stack takes the process with it: better not to begin."""
+        found = stack_bytes()
+        if found is not None and found < NEEDED_STACK_BYTES:
+            raise EnvironmentFailure(
+                f'workers "inline": the stack of this thread has {found >> 10} KiB, and turns need '
+                f'{NEEDED_STACK_BYTES >> 10} KiB; raise it (ulimit -s, threading.stack_size) or use = "threads"'
+            )
+        self._thread = threading.get_ident()
 
     def close(self) -> None:
         """See `transports.interface.Endpoint`."""

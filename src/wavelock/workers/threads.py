@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 from typing import Final
@@ -11,6 +12,7 @@ from wavelock.plugins.members import Member, NoSettings
 from wavelock.transports.interface import Endpoint, Transport
 from wavelock.workers.interface import MakeService, Workers
 
+_log = logging.getLogger("wavelock.worker")
 STACK_BYTES: Final = 8 << 20
 """A turn may use 1 MiB of native stack beside Python's own; macOS gives a thread half a MiB unless asked."""
 
@@ -47,9 +49,15 @@ class ThreadWorkers:
 
 
 def _serve(far: Endpoint, make_service: MakeService) -> None:
-    service = make_service()
-    while (request := far.receive()) is not None:
-        far.send(service.handle(request.kind, request.agents, request.body))
+    try:
+        service = make_service()
+        while (request := far.receive()) is not None:
+            far.send(service.handle(request.kind, request.agents, request.body))
+    except Exception:
+        # A reply that cannot be sent (no memory for its arena, a link that is gone): nothing can be told over the link.
+        _log.exception("worker failed outside a request")
+    finally:
+        far.close()  # the orchestrator's receive then says that this worker is gone, instead of waiting for ever
 
 
 @hookimpl

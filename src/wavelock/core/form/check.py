@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Final
 
 from wavelock.core.abi import EXPORT_ABI, EXPORT_INITIALIZE, EXPORT_MEMORY, EXPORT_TURN
-from wavelock.core.form import features
+from wavelock.core.form import features, limits
 from wavelock.core.form.binary import FormError, shown
 from wavelock.core.form.decode import Value, instructions
 from wavelock.core.form.immediates import Immediate
@@ -31,16 +31,22 @@ def check_code(module: Module) -> set[str]:
     """Decodes every function; answers the features that the code needs."""
     seen: set[int] = set()
     found: set[str] = set()
+    labels = 0
     for index, body in enumerate(module.bodies):
         try:
-            _check_body(module.data, body, seen, found)
+            labels += _check_body(module.data, body, seen, found)
+            if labels > limits.BRANCH_TARGETS:
+                most = limits.BRANCH_TARGETS
+                raise FormError(body.code, f"found {labels} labels of br_table up to here, expected at most {most}")
         except FormError as error:
             raise FormError(error.offset, error.what, index) from None
     return found | {BY_CODE[code].feature for code in seen}
 
 
-def _check_body(data: bytes, body: Body, seen: set[int], found: set[str]) -> None:
-    block, pair = Immediate.BLOCK, Immediate.INDEX_PAIR
+def _check_body(data: bytes, body: Body, seen: set[int], found: set[str]) -> int:
+    """Decodes one function; answers how many labels its br_tables have."""
+    block, pair, table = Immediate.BLOCK, Immediate.INDEX_PAIR, Immediate.LABELS
+    labels = 0
     offset = body.code
     for offset, operator, value in instructions(data, body.code, body.end):  # noqa: B007 - read after the loop
         seen.add(operator.code)
@@ -48,9 +54,12 @@ def _check_body(data: bytes, body: Body, seen: set[int], found: set[str]) -> Non
             found.add(features.MULTI_VALUE)
         elif operator.immediates is pair and _uses_second_table(operator, value):
             found.add(features.REFERENCE_TYPES)
+        elif operator.immediates is table and isinstance(value, tuple):
+            labels += len(value)
     if offset + 1 != body.end:
         left = body.end - offset - 1
         raise FormError(offset + 1, f"found {left} bytes after the `end` that closes the function, expected none")
+    return labels
 
 
 def _uses_second_table(operator: Operator, value: Value) -> bool:

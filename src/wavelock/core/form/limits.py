@@ -23,10 +23,12 @@ EXPORTS: Final = 100_000
 """At most as many as functions: an export is a name for something that the module has."""
 GLOBALS: Final = 100_000
 """A tenth of the engines' bound. Mutable globals are state: each is in every snapshot."""
-TABLES: Final = 100
-"""The engines' bound."""
-TABLE_ENTRIES: Final = 10_000_000
-"""The engines' bound on a table's first size. Table contents are state, too."""
+TABLES: Final = 8
+"""Compilers write one. Tables lie outside the linear memory that a profile bounds, so they are few."""
+TABLE_ENTRIES: Final = 1 << 20
+"""A table's entries at first, and as far as it can grow: 8 MiB in an engine. Table contents are state, too."""
+BRANCH_TARGETS: Final = 65_536
+"""Labels of all br_tables of a module: engines compile each with the metering behind it, about 0.1 ms a label."""
 MEMORIES: Final = 1
 """Wasmer has no multi-memory, and an agent is one linear memory."""
 MEMORY_PAGES: Final = 65_536

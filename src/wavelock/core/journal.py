@@ -130,6 +130,7 @@ class RunFileJournal:
         with _transaction(connection):
             for _, record in batch:
                 rows.put(record)
+            rows.write()
         with self._changed:
             self._last = batch[-1][1]
             self._backlog_bytes -= sum(size for size, _ in batch)

@@ -187,41 +187,40 @@ def told_rows(record: WaveRecord) -> dict[str, list[Row]]:
     }
 
 
-_TELL: Final = {
-    "outputs": "INSERT INTO outputs VALUES (?, ?, ?, ?, ?)",
-    "faults": "INSERT INTO faults VALUES (?, ?, ?, ?, ?)",
-    "logs": "INSERT INTO logs VALUES (?, ?, ?, ?, ?, ?)",
-}
+MAX_VALUES: Final = 900
+"""Values bound in one statement: SQLite's oldest bound is 999."""
+_OVER: Final = " ON CONFLICT (key) DO UPDATE SET value = excluded.value, agent = excluded.agent, wave = excluded.wave"
 
 
 class RunFileRows:
-    """Turns records into rows. Used on the writing thread alone."""
+    """Turns the records of a batch into rows, and writes them. Used on the writing thread alone.
+
+    Many rows go into one statement: SQLite gives the interpreter's lock up and takes it again for each, and a run that
+    is busy in Python gives it back only every few milliseconds.
+    """
 
     def __init__(self, connection: sqlite3.Connection, turns: bool) -> None:
         self._connection = connection
         self._turns = turns
+        self._rows: dict[str, list[Row]] = {}
+        self._endings: list[Row] = []
+        self._state: dict[bytes, Row] = {}
 
     def put(self, record: WaveRecord) -> None:
-        """Add a wave's rows to the transaction in progress."""
+        """Add a wave to the batch."""
         wave = record.wave
         row = wave_row(record, zlib.compress(turn_details(record).tobytes(), 1) if self._turns else None)
-        self._many("INSERT INTO waves VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", [(*row, row_checksum(*row))])
+        self._add("waves", [(*row, row_checksum(*row))])
         self._put_outside(record)
-        self._many(
-            "INSERT INTO agents (id, name, grp, parent, born) VALUES (?, ?, ?, ?, ?)",
+        self._add(
+            "agents (id, name, grp, parent, born)",
             [(row.agent, row.name, row.group, row.parent if row.parent >= 0 else None, wave) for row in record.births],
         )
-        self._many(
-            "UPDATE agents SET ended = ?, reason = ?, code = ? WHERE id = ?",
-            [(wave, row.reason, row.code, row.agent) for row in record.endings],
-        )
+        self._endings += [(wave, row.reason, row.code, row.agent) for row in record.endings]
         for table, rows in told_rows(record).items():
-            self._many(_TELL[table], rows)
-        self._many(
-            "INSERT INTO state VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value, "
-            "agent = excluded.agent, wave = excluded.wave",
-            [(row.key, row.value, row.agent, wave) for row in record.puts],
-        )
+            self._add(table, rows)
+        for put in record.puts:
+            self._state[put.key] = (put.key, put.value, put.agent, wave)
 
     def _put_outside(self, record: WaveRecord) -> None:
         wave = record.wave
@@ -230,12 +229,33 @@ class RunFileRows:
             (row.request_wave, row.position, wave, row.model, row.agent, row.tag, row.reason, row.payload)
             for row in record.answers
         ]
-        self._many("INSERT INTO inputs VALUES (?, ?, ?, ?, ?, ?, ?)", _checked(inputs))
-        self._many("INSERT INTO inference VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _checked(answers))
+        self._add("inputs", _checked(inputs))
+        self._add("inference", _checked(answers))
 
-    def _many(self, statement: str, rows: Sequence[Row]) -> None:
+    def _add(self, table: str, rows: Sequence[Row]) -> None:
         if rows:
-            self._connection.executemany(statement, rows)
+            self._rows.setdefault(table, []).extend(rows)
+
+    def write(self) -> None:
+        """Write the batch into the transaction in progress."""
+        for table, rows in self._rows.items():
+            self._insert(table, rows)
+        if self._endings:
+            self._connection.executemany(
+                "UPDATE agents SET ended = ?, reason = ?, code = ? WHERE id = ?", self._endings
+            )
+        if self._state:
+            self._insert("state", list(self._state.values()), _OVER)
+
+    def _insert(self, table: str, rows: list[Row], suffix: str = "") -> None:
+        columns = len(rows[0])
+        step = max(1, MAX_VALUES // columns)
+        one = f"({', '.join('?' * columns)})"
+        for at in range(0, len(rows), step):
+            some = rows[at : at + step]
+            # The table's name and the marks are ours; every value is bound.
+            statement = f"INSERT INTO {table} VALUES {', '.join([one] * len(some))}{suffix}"  # noqa: S608
+            self._connection.execute(statement, [value for row in some for value in row])
 
 
 def _checked(rows: Sequence[Row]) -> list[Row]:

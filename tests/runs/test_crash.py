@@ -102,7 +102,7 @@ def test_a_killed_run_opens_and_replays_to_its_last_wave(
 
 def test_a_killed_runs_file_is_not_written_over(kit: Kit) -> None:
     write_ticker(kit)
-    path = killed(kit, 0, "middle", 20)
+    path = killed(kit, 0, "middle", 400)
     code, _, errors = kit.finish("run", "profile.toml", "--record", path)
     assert code == 2
     assert "exists already" in errors

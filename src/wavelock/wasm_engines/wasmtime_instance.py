@@ -63,7 +63,7 @@ class WasmtimeInstance:
         self._argument, self._fuel_left, self._trap = (
             _Pointer(ctypes.addressof(self._words) + 8 * word) for word in range(3)
         )
-        self._fuel = ctypes.c_uint64(0)
+        self._budget, self._fuel = 0, ctypes.c_uint64(0)
 
     def start(self, fuel: int) -> Started:
         """See `interface.Instance`."""
@@ -162,8 +162,8 @@ class WasmtimeInstance:
         length = len(inbox)
         self._inbox[:length] = inbox
         view, context = self._view, self._context
-        if fuel != self._fuel.value:
-            self._fuel = ctypes.c_uint64(fuel)
+        if fuel != self._budget:
+            self._budget, self._fuel = fuel, ctypes.c_uint64(fuel)
         _set_fuel(context, self._fuel)
         view[0] = length
         error = _call(context, self._turn, self._argument, _ONE, self._trap)
@@ -195,7 +195,7 @@ class WasmtimeInstance:
         ffi.wasm_trap_delete(trap)
         fault = self._kind(code.value if known else 255)
         # How deep a native stack goes depends on the code that was generated, so what was used by then does, too.
-        return GuestFault(fault, self._fuel.value if fault == Fault.DEPTH else fuel)
+        return GuestFault(fault, self._budget if fault == Fault.DEPTH else fuel)
 
     def close(self) -> None:
         """See `interface.Instance`."""

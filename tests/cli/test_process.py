@@ -15,7 +15,7 @@ from typing import IO, Any, Final
 import pytest
 
 import helpers
-from wavelock import replay
+from wavelock import UserError, replay
 from wavelock.core.abi import Outbound
 from wavelock.core.runreader import RunFileReader
 
@@ -173,19 +173,26 @@ ENDLESS: Final = helpers.agent(
 @posix
 def test_a_second_interrupt_ends_even_a_turn_that_never_would(tmp_path: Path) -> None:
     """The main thread is inside the module: no handler of Python's runs there."""
-    path = helpers.write_profile(tmp_path, "[limits]\nfuel_per_turn = 1_000_000_000_000\n", endless=ENDLESS)
-    with started(tmp_path, "run", path, "--record", "x.wavelock") as process:
+    helpers.write_profile(tmp_path, "[limits]\nfuel_per_turn = 1_000_000_000_000\n", endless=ENDLESS)
+    with started(tmp_path, "run", "profile.toml", "--record", "x.wavelock") as process:
         assert line_of(process.stdout) == "in wave 0\n"
-        process.send_signal(signal.SIGINT)
-        process.send_signal(signal.SIGINT)
+        while not waves_of(tmp_path / "x.wavelock"):  # written behind the run, which by then is well inside wave 1
+            assert process.poll() is None
         while process.poll() is None:  # two signals that come as one are one; the turn itself takes minutes
             process.send_signal(signal.SIGINT)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(0.2)
-        finish(process)
-    assert process.returncode == 130
-    with RunFileReader(tmp_path / "x.wavelock") as reader:
-        assert [row.wave for row in reader.waves()] == [0]
+        _, err = finish(process)
+    assert (process.returncode, err.splitlines()[-1]) == (130, "interrupted")
+    assert "Traceback" not in err
+    assert waves_of(tmp_path / "x.wavelock") == [0]
+
+
+def waves_of(path: Path) -> list[int]:
+    """The waves of a run file, also of one that is being made at this moment."""
+    with suppress(UserError), RunFileReader(path) as reader:
+        return [row.wave for row in reader.waves()]
+    return []
 
 
 # ---- output that nobody takes ----

@@ -18,7 +18,7 @@ import click
 from wavelock.cli.progress import make_progress
 from wavelock.cli.report import EXIT_INTERRUPTED, drop_output, emit, report_interrupt
 from wavelock.core.errors import EXIT_DONE, EXIT_FAULTS, UserError, WavelockError
-from wavelock.core.events import RunEnded
+from wavelock.core.events import RunEnded, RunStarted
 from wavelock.core.profile import Profile
 from wavelock.core.profile_reader import DEFAULTS, build_profile, override, read_file, read_toml
 from wavelock.plugins.manager import Registry
@@ -195,13 +195,20 @@ def _outcome(runtime: Runtime, result: RunEnded, elapsed_s: float) -> dict[str, 
         "ended": result.ended,
         "elapsed_s": round(elapsed_s, 6),
         "turns_per_s": round(result.turns / elapsed_s, 1) if elapsed_s else 0.0,
+        **_chosen(started),
+        "run_file": result.run_file,
+    }
+
+
+def _chosen(started: RunStarted) -> dict[str, Any]:
+    """What a run was assembled from, as `run` and `check` report it."""
+    return {
         "engine": started.engine,
         "scheduler": started.scheduler,
         "transport": started.transport,
         "workers": started.workers,
         "worker_count": started.worker_count,
         "models": started.models,
-        "run_file": result.run_file,
     }
 
 
@@ -226,12 +233,7 @@ def check(
         "name": started.name,
         "agents": started.agents,
         "groups": [group.name for group in checked.agents],
-        "engine": started.engine,
-        "scheduler": started.scheduler,
-        "transport": started.transport,
-        "workers": started.workers,
-        "worker_count": started.worker_count,
-        "models": started.models,
+        **_chosen(started),
     }
 
     def show() -> None:

@@ -21,7 +21,7 @@ LINE = 2000
 """Bytes that a wave prints: a pipe holds some 30 waves, so the child is never far ahead of what was read."""
 REFERENCE, FURTHEST = 700, 500
 MODES = ["start"] * 3 + ["middle"] * 7 + ["written"] * 7 + ["end"] * 3
-"""`written`: killed once the file holds as many waves as there were lines, and not wherever the writer happens to be."""
+"""`written`: killed once the file holds as many waves as there were lines, not wherever the writer happens to be."""
 
 
 def write_ticker(kit: Kit) -> Path:

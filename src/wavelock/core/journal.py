@@ -6,7 +6,7 @@ import contextlib
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -126,16 +126,24 @@ class RunFileJournal:
         batch = self._take()
         if not batch:
             return False
-        rows = RunFileRows(connection, self._turns)
-        with _transaction(connection):
+        try:
+            self._put(connection, [record for _, record in batch])
+        except sqlite3.Error:
+            # What does not fit whole may fit in part: the run then ends with all waves that the disk took.
             for _, record in batch:
-                rows.put(record)
-            rows.write()
+                self._put(connection, [record])
         with self._changed:
-            self._last = batch[-1][1]
             self._backlog_bytes -= sum(size for size, _ in batch)
             self._changed.notify_all()
         return True
+
+    def _put(self, connection: sqlite3.Connection, records: Sequence[WaveRecord]) -> None:
+        rows = RunFileRows(connection, self._turns)
+        with _transaction(connection):
+            for record in records:
+                rows.put(record)
+            rows.write()
+        self._last = records[-1]
 
     def _finish(self, connection: sqlite3.Connection) -> None:
         """Say how the run ended and with which digest, and fold the write-ahead log into the one plain file."""

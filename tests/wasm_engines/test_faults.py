@@ -139,14 +139,20 @@ def test_the_start_and_the_first_turn_share_one_budget(tmp_path: Path) -> None:
     assert run(path, **{"limits.fuel_per_turn": str(fuel // 3)})[1][0].kind == "fuel"
 
 
-def test_a_memory_larger_than_the_limit_is_a_memory_fault(tmp_path: Path) -> None:
+def test_a_memory_larger_than_the_limit_is_refused_before_the_run(tmp_path: Path) -> None:
     path = write_profile(tmp_path, big=HELLO.replace('(memory (export "memory") 1)', '(memory (export "memory") 40)'))
-    assert run(path, **{"limits.memory": "2 MiB"})[1][0].kind == "memory"
+    with pytest.raises(ProfileError, match=r"agents\[0\]\.module.*40 pages .* expected at most the 32 that limits\.memory"):
+        run(path, **{"limits.memory": "2 MiB"})
 
 
-def test_growth_to_the_limit_is_not_a_fault_by_itself(tmp_path: Path) -> None:
-    grows = agent("(drop (memory.grow (i32.const 100000))) (i32.const 0)")
+def test_growth_past_the_limit_is_not_a_fault_by_itself(tmp_path: Path) -> None:
+    grows = agent("(if (i32.ne (memory.grow (i32.const 1000)) (i32.const -1)) (then (unreachable))) (i32.const 0)")
     assert run(write_profile(tmp_path, grows=grows))[1] == []
+
+
+def test_growth_is_charged_by_what_was_asked_for(tmp_path: Path) -> None:
+    grows = agent("(drop (memory.grow (i32.const 100000))) (i32.const 0)")
+    assert [fault.kind for fault in run(write_profile(tmp_path, grows=grows))[1]] == ["fuel"]
 
 
 @pytest.mark.parametrize(
@@ -169,7 +175,7 @@ def test_modules_that_cannot_be_agents_are_refused_before_the_run(tmp_path: Path
     assert "bad.wat" in str(caught.value)
 
 
-def test_a_module_that_only_the_engine_can_refuse_is_the_profiles_problem(tmp_path: Path) -> None:
+def test_a_module_that_is_not_valid_is_the_profiles_problem(tmp_path: Path) -> None:
     import wasmtime
 
     wasm = bytes(wasmtime.wat2wasm(agent("(i32.const 0)")))
@@ -177,7 +183,7 @@ def test_a_module_that_only_the_engine_can_refuse_is_the_profiles_problem(tmp_pa
     assert broken != wasm
     path = write_profile(tmp_path, good=HELLO)
     (tmp_path / "good.wat").write_bytes(broken)
-    with pytest.raises(ProfileError, match=r"agents\[0\]\.module.*not a valid WebAssembly module"):
+    with pytest.raises(ProfileError, match=r"agents\[0\]\.module.*wavelock_turn.*found i64, expected i32"):
         wavelock.Runtime(wavelock.load_profile(path), record=False)
 
 

@@ -21,6 +21,7 @@ from wavelock.workers.inline import InlineWorkers
 from wavelock.workers.interface import Workers
 from wavelock.workers.threads import ThreadWorkers
 
+STACK_BYTES = 1 << 20
 KINDS: list[type] = [InlineWorkers, ThreadWorkers]
 
 
@@ -41,6 +42,12 @@ class EchoShard:
         zeros = np.zeros(len(ids), np.int32)
         return Turns(ids.astype(np.uint64), zeros, zeros, inbox_bytes, bytes(inboxes[: int(inbox_bytes.sum())]))
 
+    def capture(self, ids: U32Array) -> list[bytes]:
+        return [bytes([number]) * number for number in ids.tolist()]
+
+    def restore(self, ids: U32Array, groups: U32Array, states: Sequence[bytes]) -> None:
+        assert [bytes([group]) * number for number, group in zip(ids.tolist(), groups.tolist(), strict=True)] == states
+
     def drop(self, ids: U32Array) -> None:
         """Nothing to drop."""
 
@@ -56,7 +63,7 @@ def start(kind: type, count: int) -> tuple[Workers, ShardSet, list[EchoShard]]:
         return shards[-1]
 
     workers: Workers = kind(NoSettings())
-    links = workers.start(count, SharedMemory(NoSettings()), lambda: ShardService(open_shard))
+    links = workers.start(count, SharedMemory(NoSettings()), lambda: ShardService(open_shard), STACK_BYTES)
     return workers, ShardSet(links, []), shards
 
 
@@ -69,6 +76,9 @@ def test_results_come_back_in_plan_order(kind: type, count: int) -> None:
     assert turns.fuel.tolist() == plan.tolist()
     assert bytes(turns.outboxes) == b"".join(inboxes)
     assert shards.create(plan, plan).tolist() == (plan + 1000).tolist()
+    states = shards.capture(plan)
+    assert states == [bytes([number]) * number for number in plan.tolist()]
+    shards.restore(plan, plan, states)
     shards.drop(plan[:2])
     shards.close()
     shards.close()
@@ -96,7 +106,7 @@ def test_the_users_mistake_crosses_as_itself() -> None:
         raise ModuleError("the module is not to our taste")
 
     workers = ThreadWorkers(NoSettings())
-    links = workers.start(2, SharedMemory(NoSettings()), lambda: ShardService(refuse))
+    links = workers.start(2, SharedMemory(NoSettings()), lambda: ShardService(refuse), STACK_BYTES)
     with pytest.raises(ModuleError, match="not to our taste"):
         ShardSet(links, [])
     workers.close()
@@ -124,27 +134,35 @@ def test_a_reply_that_cannot_be_sent_ends_in_an_error(monkeypatch: pytest.Monkey
     workers.close()
 
 
-def test_inline_workers_refuse_a_stack_that_is_too_small(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stack_kib", [512, 16 << 10])
+def test_inline_serves_other_threads_on_one_of_its_own(tmp_path: Path, stack_kib: int) -> None:
+    """Whatever their stacks: an engine's objects must stay on one thread, and a small stack ends the process."""
     profile = wavelock.load_profile(write_profile(tmp_path, said=HELLO))
-    said: list[str] = []
+    names: list[str] = []
 
     def run() -> None:
-        try:
-            wavelock.Runtime(profile, record=False)
-        except EnvironmentFailure as error:
-            said.append(str(error))
+        with wavelock.Runtime(profile, record=False) as runtime:
+            names.extend(thread.name for thread in threading.enumerate())
+            runtime.run()
+            names.append(runtime.outputs()[0].payload.decode())
 
-    before = threading.stack_size(512 << 10)
+    before = threading.stack_size(stack_kib << 10)
     try:
         thread = threading.Thread(target=run)
         thread.start()
         thread.join()
     finally:
         threading.stack_size(before)
-    assert said == [
-        'workers "inline": the stack of this thread has 512 KiB, and turns need 1536 KiB; raise it (ulimit -s, '
-        'threading.stack_size) or use = "threads"'
-    ]
+    assert "wavelock-inline" in names
+    assert names[-1] == "hello"
+    assert "wavelock-inline" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_inline_needs_no_thread_where_the_main_threads_stack_is_large(tmp_path: Path) -> None:
+    profile = wavelock.load_profile(write_profile(tmp_path, said=HELLO), ["limits.stack=16 KiB"])
+    with wavelock.Runtime(profile, record=False) as runtime:
+        assert "wavelock-inline" not in [thread.name for thread in threading.enumerate()]
+        runtime.run()
 
 
 def test_inline_is_one_worker(tmp_path: Path) -> None:

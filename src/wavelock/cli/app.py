@@ -112,6 +112,27 @@ def inspect_run(**options: Any) -> int:
     return inspect(**options)
 
 
+@app.command("conformance")
+@click.option("--engine", multiple=True, metavar="NAME", help="Only this engine. This and the next may be repeated.")
+@click.option("--scheduler", multiple=True, metavar="NAME", help="Only this scheduler.")
+@click.option("--transport", multiple=True, metavar="NAME", help="Only this transport.")
+@click.option("--workers", multiple=True, metavar="NAME[:COUNT]", help="Only this kind of worker.")
+@click.option("--backend", multiple=True, metavar="NAME", help="Only this inference backend.")
+@click.option("--workload", multiple=True, metavar="NAME", help="Only this workload.")
+@click.option("--quick", is_flag=True, help="Fewer workloads, and two workers where there can be several.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write the report as a page, too.")
+@click.option(
+    "--compare", "compare_with", type=click.Path(path_type=Path), metavar="REPORT",
+    help="Compare with the --json of another machine, Python or engine.",
+)  # fmt: skip
+@json_option
+def check_conformance(**options: Any) -> int:
+    """Run the conformance suite over all plugins; exits with 3 where a run differs, with 4 where one fails."""
+    from wavelock.cli.conformance import conformance
+
+    return conformance(**options)
+
+
 @app.command("plugins")
 @json_option
 def list_plugins(as_json: bool) -> int:

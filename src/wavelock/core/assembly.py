@@ -10,21 +10,22 @@ import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
 from wavelock._version import VERSION
 from wavelock.core.abi import FRAME_HEADER, TURN_HEADER, DirectoryKind, directory_row
-from wavelock.core.digest import hash_bytes, header_digest
-from wavelock.core.errors import ModuleError, Problem, ProfileError
+from wavelock.core.digest import header_digest
+from wavelock.core.errors import PluginError
 from wavelock.core.events import RunStarted
-from wavelock.core.form import check_module
-from wavelock.core.form.limits import MODULE_BYTES
+from wavelock.core.form import FORM_VERSION
+from wavelock.core.form.costs import NATIVE_RATIO, NATIVE_RESERVE_BYTES
 from wavelock.core.inputs import LiveFeed, cut_records
 from wavelock.core.journal import RunFileJournal
 from wavelock.core.kernel import Kernel
+from wavelock.core.modules import Module, digests, load_modules
 from wavelock.core.population import Group
 from wavelock.core.ports import FeedPort, InferenceAnswer, InferencePort, JournalPort, ModelReport
 from wavelock.core.profile import Profile
@@ -33,8 +34,10 @@ from wavelock.core.runfile import create_run_file, next_run_file
 from wavelock.core.runtime import Parts
 from wavelock.core.shard import GroupPlan, ShardService
 from wavelock.core.shards import ShardSet
-from wavelock.core.units import format_bytes
 from wavelock.plugins.manager import Registry
+
+if TYPE_CHECKING:
+    from wavelock.wasm_engines.interface import Engine
 
 
 class NoInference:
@@ -54,57 +57,6 @@ class NoInference:
 
     def close(self) -> None:
         """Nothing to close."""
-
-
-@dataclass(frozen=True)
-class Module:
-    """A group's module. digest: BLAKE3 of `data`, hex. name: where it came from, for errors."""
-
-    name: str
-    digest: str
-    data: bytes
-
-
-def load_modules(profile: Profile, registry: Registry) -> list[Module]:
-    """Read and check the module of each group. Raises ProfileError with every module that cannot be an agent."""
-    problems: list[Problem] = []
-    loaded: dict[str, Module] = {}
-    modules = []
-    for index, group in enumerate(profile.agents):
-        try:
-            if group.module not in loaded:
-                loaded[group.module] = load_module(profile.path(group.module), registry)
-            modules.append(loaded[group.module])
-        except ModuleError as error:
-            problems.append(Problem(f"agents[{index}].module", str(error)))
-    if problems:
-        raise ProfileError(profile.source, problems)
-    return modules
-
-
-def load_module(path: Path, registry: Registry) -> Module:
-    """Read one module, or assemble it where it is text, and check it. Raises ModuleError."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(MODULE_BYTES + 1)
-    except OSError as error:
-        raise ModuleError(f"{path}: cannot be read: {error.strerror}") from None
-    if len(data) > MODULE_BYTES:
-        raise ModuleError(f"{path}: larger than a module can be: {format_bytes(MODULE_BYTES)}")
-    if _is_text(data):
-        data = registry.assemble_text(data.decode(), str(path))
-    check_module(data, str(path))
-    return Module(str(path), hash_bytes(data), data)
-
-
-def _is_text(data: bytes) -> bool:
-    """Whether this is WebAssembly text: UTF-8 that begins, after blanks, with a parenthesis or a comment."""
-    if not data.lstrip().startswith((b"(", b";;")):
-        return False
-    with contextlib.suppress(UnicodeDecodeError):
-        data.decode()
-        return True
-    return False
 
 
 def resolve_groups(profile: Profile, modules: Sequence[Module]) -> list[Group]:
@@ -198,12 +150,15 @@ def group_plans(groups: Sequence[Group], modules: Sequence[Module]) -> list[Grou
     return [
         GroupPlan(
             name=group.name,
-            module=module.data,
-            digest=module.digest,
+            module=module.form.module,
+            digest=module.form_digest,
             fuel_per_turn=group.limits.fuel_per_turn,
             memory_bytes=int(group.limits.memory),
             inbox_bytes=int(group.limits.inbox),
             outbox_bytes=int(group.limits.outbox),
+            words=module.form.state.words,
+            tables=module.form.state.tables,
+            table_types=module.form.state.table_types,
         )
         for group, module in zip(groups, modules, strict=True)
     ]
@@ -225,13 +180,15 @@ def assemble(profile: Profile, registry: Registry, sources: Sources) -> Parts:
         undo.callback(sources.inference.close)
         engine = undo.enter_context(contextlib.closing(registry.engine(profile.engine.use, profile.engine.settings)))
         groups = resolve_groups(profile, sources.modules)
+        stack_bytes = NATIVE_RATIO * int(profile.limits.stack) + NATIVE_RESERVE_BYTES
+        _check_features(profile, engine)
         engine.configure(
             agents=most_agents(profile),
-            stack_bytes=profile.limits.stack,
+            stack_bytes=stack_bytes,
             memory_bytes=max(group.limits.memory for group in groups),
+            features=profile.engine.features,
         )
-        _validate(profile, sources.modules, engine.validate)
-        header = header_digest(profile, [module.digest for module in sources.modules])
+        header = header_digest(profile, digests(sources.modules))
         kernel = build_kernel(profile, groups, registry, header)
         transport = undo.enter_context(
             contextlib.closing(registry.transport(profile.transport.use, profile.transport.settings))
@@ -239,7 +196,7 @@ def assemble(profile: Profile, registry: Registry, sources: Sources) -> Parts:
         workers = undo.enter_context(
             contextlib.closing(registry.workers(profile.workers.use, profile.workers.settings))
         )
-        links = workers.start(profile.workers.count, transport, lambda: ShardService(engine.open_shard))
+        links = workers.start(profile.workers.count, transport, lambda: ShardService(engine.open_shard), stack_bytes)
         shards = ShardSet(links, group_plans(groups, sources.modules))
         feed = undo.enter_context(contextlib.closing(sources.make_feed(kernel)))
         reports = sources.inference.reports()
@@ -260,19 +217,10 @@ def assemble(profile: Profile, registry: Registry, sources: Sources) -> Parts:
     )
 
 
-def _validate(profile: Profile, modules: Sequence[Module], validate: Callable[[bytes, str], None]) -> None:
-    """Have the engine check each module once: the kernel's own pass does not check types."""
-    problems, seen = [], set()
-    for index, module in enumerate(modules):
-        if module.digest in seen:
-            continue
-        seen.add(module.digest)
-        try:
-            validate(module.data, module.name)
-        except ModuleError as error:
-            problems.append(Problem(f"agents[{index}].module", str(error)))
-    if problems:
-        raise ProfileError(profile.source, problems)
+def _check_features(profile: Profile, engine: Engine) -> None:
+    missing = sorted(set(profile.engine.features) - set(engine.features))
+    if missing:
+        raise PluginError(f'engine.features: "{profile.engine.use}" has no {", ".join(missing)}; use another engine')
 
 
 def _started(profile: Profile, reports: Sequence[ModelReport], path: Path | None) -> RunStarted:
@@ -331,7 +279,10 @@ def _journal(
     journal = RunFileJournal(
         path,
         run_head(profile, modules, header, reports),
-        {module.digest: (group.name, module.data) for group, module in zip(profile.agents, modules, strict=True)},
+        {
+            module.digest: (group.name, module.source.data)
+            for group, module in zip(profile.agents, modules, strict=True)
+        },
         turns=profile.record.turns,
         max_bytes=profile.limits.journal,
     )
@@ -359,7 +310,9 @@ def run_head(
         "wavelock": VERSION,
         "profile": text(profile.raw),
         "profile_source": profile.source.encode(errors="backslashreplace").decode(),
-        "group_modules": text([module.digest for module in modules]),
+        "group_modules": text(digests(modules)),
+        "form": str(FORM_VERSION),
+        "group_forms": text([module.form_digest for module in modules]),
         "header": header,
         "name": profile.run.name,
         "seed": str(profile.run.seed),

@@ -35,13 +35,15 @@ def hash_bytes(data: bytes) -> str:
 
 def header_digest(profile: Profile, modules: Sequence[str]) -> bytes:
     """The first link of the chain. modules: the hash of each group's module, in profile order."""
-    header = {
+    header: dict[str, Any] = {
         "abi": ABI_VERSION,
         "digest": DIGEST_VERSION,
         "form": FORM_VERSION,
         "modules": list(modules),
         "profile": noticed(profile),
     }
+    if profile.engine.features:
+        header["features"] = sorted(profile.engine.features)
     text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return blake3(text.encode()).digest()
 

@@ -66,9 +66,9 @@ class LimitsSection(Section, frozen=True, kw_only=True):
     timers: Annotated[Count, TIMERS] = 1024
     watches: Annotated[Count, WATCHES] = 64
     restarts: Annotated[Count, RESTARTS] = 3
-    stack: Annotated[ByteSize, Meta(description="Native stack of one turn, bytes; the whole run's.")] = ByteSize(
-        512 << 10
-    )
+    stack: Annotated[
+        ByteSize, Meta(description="Depth of one turn's calls, bytes as docs/fuel.md counts them; the whole run's.")
+    ] = ByteSize(256 << 10)
     agents: Annotated[Positive, Meta(description="Agents alive at one time; the whole run's.")] = 10_000
     spawn_depth: Annotated[Count, Meta(description="Generations of spawned agents; the whole run's.")] = 16
     state: Annotated[ByteSize, Meta(description="Bytes of keys and values; the whole run's.")] = ByteSize(256 << 20)
@@ -180,6 +180,17 @@ class Choice(Section, frozen=True, kw_only=True):
     settings: msgspec.Struct | None = None
 
 
+class EngineSection(Section, frozen=True, kw_only=True):
+    """`[engine]`: what runs the modules."""
+
+    use: Annotated[str, Meta(description="The engine's name.")] = "wasmtime"
+    features: Annotated[
+        tuple[Literal["tail-call"], ...],
+        Meta(description="Features of WebAssembly beyond the portable ones, for modules that need one engine."),
+    ] = ()
+    settings: msgspec.Struct | None = None
+
+
 class Profile(Section, frozen=True, kw_only=True):
     """A whole profile, checked.
 
@@ -188,7 +199,7 @@ class Profile(Section, frozen=True, kw_only=True):
     """
 
     run: RunSection
-    engine: Choice
+    engine: EngineSection
     scheduler: Choice
     transport: Choice
     workers: WorkersSection

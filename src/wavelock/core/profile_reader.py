@@ -29,6 +29,11 @@ DEFAULTS: Final = {
     "transport": "shared-memory",
     "workers": "inline",
 }
+CHOICES: Final[Mapping[str, tuple[type[msgspec.Struct], str]]] = {
+    "engine": (profile.EngineSection, "features"),
+    "workers": (profile.WorkersSection, "count"),
+}
+"""Families whose table has a key of the profile's own beside `use` and the member's settings."""
 TABLES: Final[Mapping[str, type[msgspec.Struct]]] = {
     "run": profile.RunSection,
     "limits": profile.LimitsSection,
@@ -185,9 +190,9 @@ def _build_choice(family: str, table: object, settings: Settings, problems: list
         return None
     own = dict(table)
     chosen: dict[str, Any] = {"use": own.pop("use", DEFAULTS[family])}
-    if family == "workers" and "count" in own:
-        chosen["count"] = own.pop("count")
-    kind = profile.WorkersSection if family == "workers" else profile.Choice
+    kind, key = CHOICES.get(family, (profile.Choice, ""))
+    if key in own:
+        chosen[key] = own.pop(key)
     choice = build_struct(kind, chosen, family, problems)
     if choice is None:
         return None

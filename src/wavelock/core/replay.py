@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from wavelock._version import VERSION
-from wavelock.core.assembly import Module, Sources, assemble
+from wavelock.core.assembly import Sources, assemble
 from wavelock.core.digest import header_digest
 from wavelock.core.divergence import Diverged, Divergence, ReplayReport, compare_turns, damage
 from wavelock.core.errors import DamagedRunError, RunFileError
 from wavelock.core.kernel import Kernel
+from wavelock.core.modules import Module, Source, form_options, make_module
 from wavelock.core.ports import InferenceAnswer, ModelReport
 from wavelock.core.profile import Profile
 from wavelock.core.profile_reader import build_profile, override
@@ -121,7 +122,10 @@ def recorded_modules(reader: RunFileReader, profile: Profile) -> list[Module]:
     if len(digests) != len(profile.agents):
         raise DamagedRunError(f"{reader.path}: {len(digests)} modules for {len(profile.agents)} groups")
     return [
-        Module(f"{reader.path}: module of {group.name}", digest, reader.module(digest))
+        make_module(
+            Source(f"{reader.path}: module of {group.name}", digest, reader.module(digest)),
+            form_options(profile, group),
+        )
         for group, digest in zip(profile.agents, digests, strict=True)
     ]
 
@@ -178,6 +182,8 @@ class _Comparison:
                 "the header's digest is not the recorded one: an override that agents notice, or another version of "
                 f"Wavelock (the run was written by {reader.head['wavelock']}, this is {VERSION})"
             )
+        if [module.form_digest for module in modules] != reader.group_forms():
+            raise DamagedRunError("the deterministic form of a module is not the recorded one")
         self._feed = JournalFeed(reader)
         sources = Sources(modules, JournalInference(reader), self._feed.attach, lambda *_: (last, reader.path))
         self._loop = RunLoop(assemble(profile, registry, sources))

@@ -158,6 +158,13 @@ class RunFileReader:
         except (KeyError, TypeError, msgspec.DecodeError) as error:
             raise DamagedRunError(f"{self.path}: the row run.group_modules is damaged: {error}") from None
 
+    def group_forms(self) -> list[str]:
+        """The digest of each group's module in its deterministic form, in profile order."""
+        try:
+            return msgspec.json.decode(self.head["group_forms"], type=list[str])
+        except (KeyError, TypeError, msgspec.DecodeError) as error:
+            raise DamagedRunError(f"{self.path}: the row run.group_forms is damaged: {error}") from None
+
     def module(self, digest: str) -> bytes:
         """A module's bytes, checked against its digest. Raises DamagedRunError."""
         from wavelock.core.digest import hash_bytes

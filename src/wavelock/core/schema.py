@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from wavelock.core.form.options import OPTIONAL
 from wavelock.core.profile_reader import ARRAYS, DEFAULTS, TABLES
 from wavelock.core.units import ByteSize, Duration
 
@@ -100,6 +101,9 @@ def _choice(family: str, named: Sequence[tuple[str, dict[str, Any]]]) -> dict[st
         use = {"use": {"const": name, "description": "The member's name."}}
         if family == "workers":
             own["count"] = {"type": "integer", "minimum": 1, "maximum": 4096, "description": "Number of workers."}
+        if family == "engine":
+            about = "Features of WebAssembly beyond the portable ones, for modules that need one engine."
+            own["features"] = {"type": "array", "items": {"enum": list(OPTIONAL)}, "default": [], "description": about}
         required = [] if name == DEFAULTS[family] else ["use"]
         required += settings.get("required", [])
         alternatives.append(

@@ -30,7 +30,11 @@ Bytes = bytes | memoryview
 
 
 class GroupPlan(msgspec.Struct, frozen=True):
-    """What a worker must know of an agent group. module: the module's bytes, in their deterministic form."""
+    """What a worker must know of an agent group.
+
+    module: in its deterministic form; digest: of these bytes. words, tables, table_types: its hidden state, see
+    `core.form.StateSizes`.
+    """
 
     name: str
     module: bytes
@@ -39,6 +43,9 @@ class GroupPlan(msgspec.Struct, frozen=True):
     memory_bytes: int
     inbox_bytes: int
     outbox_bytes: int
+    words: int = 0
+    tables: int = 0
+    table_types: int = 0
 
 
 class Request(IntEnum):
@@ -53,6 +60,10 @@ class Request(IntEnum):
     DROP = 4
     """body: u32 ids[n]."""
     CLOSE = 5
+    CAPTURE = 6
+    """body: u32 ids[n]; replies CAPTURED."""
+    RESTORE = 7
+    """body: u32 ids[n], u32 groups[n], u32 state bytes[n], states."""
 
 
 class Reply(IntEnum):
@@ -65,6 +76,8 @@ class Reply(IntEnum):
     """body: u64 fuel[n], i32 fault[n], i32 detail[n], u32 outbox bytes[n], outboxes."""
     FAILED = 4
     """body: msgpack (error class name, text)."""
+    CAPTURED = 5
+    """body: u32 state bytes[n], states."""
 
 
 class Message(NamedTuple):
@@ -97,6 +110,12 @@ class Shard(Protocol):
     def run(self, ids: U32Array, inbox_bytes: U32Array, inboxes: memoryview) -> Turns:
         """One turn for each id, in order. An agent that faulted is not used again until it is created anew."""
 
+    def capture(self, ids: U32Array) -> list[bytes]:
+        """The state of each agent between two turns, as bytes that every engine reads alike."""
+
+    def restore(self, ids: U32Array, groups: U32Array, states: Sequence[bytes]) -> None:
+        """Make agents with states that `capture` gave, on whatever engine; an id that exists is replaced."""
+
     def drop(self, ids: U32Array) -> None:
         """Free these agents; unknown ids are passed over."""
 
@@ -118,6 +137,8 @@ class ShardService:
             Request.CREATE: self._create,
             Request.RUN: self._run,
             Request.DROP: self._drop,
+            Request.CAPTURE: self._capture,
+            Request.RESTORE: self._restore,
             Request.CLOSE: self._close,
         }
 
@@ -146,6 +167,16 @@ class ShardService:
 
     def _drop(self, count: int, body: memoryview) -> Message:
         self._opened.drop(np.frombuffer(body, "<u4", count))
+        return Message(Reply.DONE, 0, ())
+
+    def _capture(self, count: int, body: memoryview) -> Message:
+        states = self._opened.capture(np.frombuffer(body, "<u4", count))
+        lengths = np.fromiter(map(len, states), "<u4", count)
+        return Message(Reply.CAPTURED, count, (lengths.tobytes(), *states))
+
+    def _restore(self, count: int, body: memoryview) -> Message:
+        ids, groups, lengths = np.frombuffer(body, "<u4", 3 * count).reshape(3, count)
+        self._opened.restore(ids, groups, split(lengths, body[12 * count :]))
         return Message(Reply.DONE, 0, ())
 
     def _close(self, _count: int, _body: memoryview) -> Message:
@@ -179,6 +210,12 @@ def read_turns(count: int, body: memoryview) -> Turns:
     if int(lengths.sum()) > len(outboxes):
         raise errors.EnvironmentFailure(f"a worker's reply is cut: {len(outboxes)} bytes of {int(lengths.sum())}")
     return Turns(fuel, faults, details, lengths.view(np.uint32), outboxes)
+
+
+def split(lengths: U32Array, body: memoryview) -> list[bytes]:
+    """Copies of pieces that lie one after the other."""
+    ends = np.cumsum(lengths, dtype=np.uint64).tolist()
+    return [bytes(body[end - length : end]) for end, length in zip(ends, lengths.tolist(), strict=True)]
 
 
 def _encode_error(error: Exception) -> bytes:

@@ -25,6 +25,7 @@ from wavelock.core.shard import (
     raise_failure,
     read_turns,
     run_request,
+    split,
 )
 
 
@@ -132,6 +133,31 @@ class ShardSet:
         }
         replies = self._ask(requests, Reply.RAN)
         return _merge(len(plan), [(part, read_turns(len(part.places), replies[part.worker].body)) for part in parts])
+
+    def capture(self, ids: U32Array) -> list[bytes]:
+        """The states of agents between two turns, in order of `ids`."""
+        parts = self._parts(ids)
+        requests = {
+            part.worker: Message(Request.CAPTURE, len(part.places), (ids[part.places].tobytes(),)) for part in parts
+        }
+        replies = self._ask(requests, Reply.CAPTURED)
+        states = [b""] * len(ids)
+        for part in parts:
+            body, count = replies[part.worker].body, len(part.places)
+            found = split(np.frombuffer(body, "<u4", count), body[4 * count :])
+            for place, state in zip(part.places.tolist(), found, strict=True):
+                states[place] = state
+        return states
+
+    def restore(self, ids: U32Array, groups: U32Array, states: Sequence[bytes]) -> None:
+        """Make agents with states that `capture` gave."""
+        lengths = np.fromiter(map(len, states), "<u4", len(states))
+        requests = {}
+        for part in self._parts(ids):
+            columns = [column[part.places].tobytes() for column in (ids, groups, lengths)]
+            pieces = [states[place] for place in part.places.tolist()]
+            requests[part.worker] = Message(Request.RESTORE, len(part.places), (*columns, *pieces))
+        self._ask(requests, Reply.DONE)
 
     def close(self) -> None:
         """Let workers free their shards. Safe to call twice, and after a worker was lost."""

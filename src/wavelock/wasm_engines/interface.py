@@ -6,49 +6,40 @@ by itself implements `Shard` and is asked nothing else. Both give the same diges
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from wavelock.core.shard import GroupPlan, Shard
 
-__all__ = ["Engine", "GuestFault", "Instance", "Started"]
+__all__ = ["Engine", "Instance", "Trap"]
 
 
-class GuestFault(Exception):  # noqa: N818 - a fault is the design's word for what an agent does wrong
-    """A turn failed inside the module.
+class Trap(Exception):  # noqa: N818 - WebAssembly's word for it
+    """A call ended in a trap. fault: the engine's own word for it as a `core.abi.Fault`, such as MEMORY_BOUNDS.
 
-    fault: a `core.abi.Fault`; fuel: units used up to it; detail: the agent's own code, or an outbox's length.
+    Traps that the deterministic form raises are an UNREACHABLE here; what they stand for is in the module's globals.
     """
 
-    def __init__(self, fault: int, fuel: int, detail: int = 0) -> None:
-        super().__init__(fault, fuel, detail)
+    def __init__(self, fault: int) -> None:
+        super().__init__(fault)
         self.fault = fault
-        self.fuel = fuel
-        self.detail = detail
-
-
-@dataclass(frozen=True)
-class Started:
-    """An instance that is ready for turns. fuel: units that its start used; capacities in bytes."""
-
-    fuel: int
-    inbox_capacity: int
-    outbox_capacity: int
 
 
 class Instance(Protocol):
-    """One agent's instance. Belongs to one thread."""
+    """One instance of a module in its deterministic form, which imports nothing. Belongs to one thread."""
 
-    def start(self, fuel: int) -> Started:
-        """Instantiate, run start function and constructors, ask for the buffers. Raises GuestFault."""
+    def function(self, name: str) -> Callable[..., Sequence[int]]:
+        """An exported function: integers in, integers out, signed, of the width that its type says.
 
-    def turn(self, inbox: memoryview, fuel: int) -> tuple[int, bytes]:
-        """Copy the inbox in, call the turn, copy the outbox out. Answers the fuel used and the outbox.
-
-        inbox: at most the inbox capacity. fuel: units that this turn may use. Raises GuestFault: the instance is
-        not used again.
+        Raises KeyError where there is none. The callable raises Trap, and EnvironmentFailure for what no agent
+        causes: a native stack that ended, an error of the engine.
         """
+
+    def memory(self) -> memoryview:
+        """A writable view of the whole memory, as large as it is now. The memory never moves: older views stay good."""
+
+    def global_value(self, name: str) -> int:
+        """The value of an exported i32 or i64 global, signed."""
 
     def close(self) -> None:
         """Free the instance and its memory. Safe to call twice."""
@@ -61,14 +52,16 @@ class Engine(Protocol):
     def version(self) -> str:
         """The engine's own version, for run files and `wavelock doctor`."""
 
-    def configure(self, *, agents: int, stack_bytes: int, memory_bytes: int) -> None:
+    @property
+    def features(self) -> Collection[str]:
+        """Features of WebAssembly that it runs beyond the portable ones, of `core.form.OPTIONAL`."""
+
+    def configure(self, *, agents: int, stack_bytes: int, memory_bytes: int, features: Collection[str] = ()) -> None:
         """Size the engine for a run, before anything else is asked of it.
 
-        agents: alive at one time at most; stack_bytes: native stack of one turn; memory_bytes: the largest memory.
+        agents: alive at one time at most; stack_bytes: native stack of one turn; memory_bytes: the largest memory;
+        features: those of `features` that the profile asks for.
         """
-
-    def validate(self, wasm: bytes, name: str) -> None:
-        """Raise wavelock.core.errors.ModuleError, beginning with `name`, for a module that is not valid."""
 
     def open_shard(self, groups: Sequence[GroupPlan]) -> Shard:
         """A shard for agents of these groups. Called on the thread that will run it."""

@@ -3,28 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
-from wavelock.core.abi import Fault
+from wavelock.core.abi import ABI_RECORD, Fault
+from wavelock.core.errors import EnvironmentFailure
+from wavelock.core.form import reserved
 from wavelock.core.shard import GroupPlan, Turns, U32Array
-from wavelock.wasm_engines.interface import GuestFault, Instance
+from wavelock.wasm_engines.capture import InstanceState, capture_instance, restore_instance
+from wavelock.wasm_engines.interface import Instance, Trap
 
 MakeInstance = Callable[[int], Instance]
 """Makes an instance for an agent of the group with this index, not started yet."""
+Buffers = tuple[int, int, int, int]
+"""inbox_ptr, inbox_cap, outbox_ptr, outbox_cap."""
+
+
+class Failure(NamedTuple):
+    """A turn that failed. fault: a `core.abi.Fault`; fuel: units used; detail: the agent's code, or a length."""
+
+    fault: int
+    fuel: int
+    detail: int = 0
+
+
+class AgentState(msgspec.Struct, frozen=True, array_like=True):
+    """An agent of a shard between two turns. instance is None, and failure says why, where it is not used again.
+
+    spent: fuel that its start used, before its first turn.
+    """
+
+    instance: InstanceState | None
+    spent: int
+    failure: Failure | None
 
 
 class _Agent:
-    """An agent of the shard: its instance while it is sound, what is left of its first budget, or its fault."""
+    """An agent of the shard: its instance while it is sound, what its start used, or its failure."""
 
-    __slots__ = ("fault", "budget", "fuel", "instance", "spent")
+    __slots__ = ("buffers", "failure", "inbox", "instance", "outbox", "plan", "spent", "turn")
 
-    def __init__(self, instance: Instance, fuel: int) -> None:
-        self.instance = instance
-        self.fuel = fuel
-        self.budget = fuel
+    def __init__(self, plan: GroupPlan, instance: Instance) -> None:
+        self.plan = plan
+        self.instance: Instance | None = instance
         self.spent = 0
-        self.fault: GuestFault | None = None
+        self.failure: Failure | None = None
+        self.turn = instance.function(reserved.TURN)
+
+    def map_buffers(self, buffers: Buffers) -> None:
+        """View the buffers once and for all: a memory never moves."""
+        assert self.instance is not None
+        memory = self.instance.memory()
+        inbox, inbox_bytes, outbox, outbox_bytes = self.buffers = buffers
+        self.inbox = memory[inbox : inbox + inbox_bytes]
+        self.outbox = memory[outbox : outbox + outbox_bytes]
+
+    def end(self, failure: Failure) -> None:
+        """Free the instance: its memory is never used again."""
+        if self.instance is not None:
+            self.instance.close()
+            self.instance = None
+        self.failure = failure
 
 
 class LoopShard:
@@ -43,20 +84,36 @@ class LoopShard:
     def _create(self, number: int, group: int) -> int:
         self._forget(number)
         plan = self._groups[group]
-        agent = self._agents[number] = _Agent(self._make_instance(group), plan.fuel_per_turn)
-        try:
-            started = agent.instance.start(plan.fuel_per_turn)
-        except GuestFault as fault:
-            agent.fault = fault
+        agent = self._agents[number] = _Agent(plan, self._make_instance(group))
+        started = self._start(agent)
+        if isinstance(started, Failure):
+            agent.end(started)
             return plan.inbox_bytes
-        agent.spent = started.fuel
-        agent.budget = plan.fuel_per_turn - started.fuel
-        return min(started.inbox_capacity, plan.inbox_bytes)
+        agent.spent = started
+        return agent.buffers[1]
+
+    @staticmethod
+    def _start(agent: _Agent) -> int | Failure:
+        """Start an agent's module and find its buffers; answers the fuel used."""
+        instance, plan = agent.instance, agent.plan
+        assert instance is not None
+        budget = plan.fuel_per_turn
+        try:
+            record, left = instance.function(reserved.START)(budget)
+        except Trap as trap:
+            return _trapped(instance, trap.fault, budget, plan)
+        memory, at = instance.memory(), record & 0xFFFFFFFF
+        if at + ABI_RECORD.size > len(memory):
+            return Failure(Fault.BAD_ABI, budget - left)
+        buffers = check_record(ABI_RECORD.unpack_from(memory, at), len(memory), plan)
+        if buffers is None:
+            return Failure(Fault.BAD_ABI, budget - left)
+        agent.map_buffers(buffers)
+        return budget - left
 
     def run(self, ids: U32Array, inbox_bytes: U32Array, inboxes: memoryview) -> Turns:
         """See `core.shard.Shard`."""
         count = len(ids)
-        fuel = np.zeros(count, np.uint64)
         faults = np.zeros(count, np.int32)
         details = np.zeros(count, np.int32)
         used: list[int] = []
@@ -66,37 +123,59 @@ class LoopShard:
         for index, (number, length) in enumerate(zip(ids.tolist(), inbox_bytes.tolist(), strict=True)):
             agent = agents[number]
             end = at + length
-            try:
-                if agent.fault is not None:
-                    raise agent.fault
-                turn_fuel, outbox = agent.instance.turn(inboxes[at:end], agent.budget)
-                if agent.spent:
-                    turn_fuel = self._end_first_turn(agent, turn_fuel)
-            except GuestFault as fault:
-                faults[index], details[index] = fault.fault, fault.detail
-                turn_fuel, outbox = self._fault(agent, fault), b""
-            used.append(turn_fuel)
-            outboxes.append(outbox)
+            failure = agent.failure
+            if failure is None:
+                budget = agent.plan.fuel_per_turn
+                try:
+                    agent.inbox[:length] = inboxes[at:end]
+                    result, left = agent.turn(length, budget - agent.spent)
+                    if 0 <= result <= len(agent.outbox):
+                        outboxes.append(bytes(agent.outbox[:result]))
+                    else:
+                        failure = _bad_result(result, budget - left)
+                    used.append(budget - left)
+                except Trap as trap:
+                    assert agent.instance is not None
+                    failure = _trapped(agent.instance, trap.fault, budget, agent.plan)
+                    used.append(budget)
+                agent.spent = 0
+            else:
+                used.append(failure.fuel)
+            if failure is not None:
+                faults[index], details[index] = failure.fault, failure.detail
+                outboxes.append(b"")
+                agent.end(failure._replace(fuel=0))
             at = end
-        fuel[:] = used
         lengths = np.fromiter(map(len, outboxes), np.uint32, count)
-        return Turns(fuel, faults, details, lengths, b"".join(outboxes))
+        return Turns(np.array(used, np.uint64), faults, details, lengths, b"".join(outboxes))
+
+    def capture(self, ids: U32Array) -> list[bytes]:
+        """See `core.shard.Shard`."""
+        return [self._capture(self._agents[number]) for number in ids.tolist()]
 
     @staticmethod
-    def _end_first_turn(agent: _Agent, turn_fuel: int) -> int:
-        """The first turn pays for the start; from the next one on the whole budget is there."""
-        total = turn_fuel + agent.spent
-        agent.spent, agent.budget = 0, agent.fuel
-        return total
+    def _capture(agent: _Agent) -> bytes:
+        state = None
+        if agent.instance is not None:
+            state = capture_instance(agent.instance, agent.plan, agent.buffers)
+        return msgspec.msgpack.encode(AgentState(state, agent.spent, agent.failure))
 
-    @staticmethod
-    def _fault(agent: _Agent, fault: GuestFault) -> int:
-        """Free a faulted instance: its memory is never used again. Answers the fuel of the turn."""
-        agent.instance.close()
-        agent.fault = GuestFault(fault.fault, 0)
-        total = fault.fuel + agent.spent
-        agent.spent = 0
-        return total
+    def restore(self, ids: U32Array, groups: U32Array, states: Sequence[bytes]) -> None:
+        """See `core.shard.Shard`."""
+        for number, group, state in zip(ids.tolist(), groups.tolist(), states, strict=True):
+            self._restore(number, group, msgspec.msgpack.decode(state, type=AgentState))
+
+    def _restore(self, number: int, group: int, state: AgentState) -> None:
+        self._forget(number)
+        plan = self._groups[group]
+        agent = self._agents[number] = _Agent(plan, self._make_instance(group))
+        agent.spent = state.spent
+        if state.failure is not None:
+            agent.end(state.failure)
+        elif state.instance is not None:
+            assert agent.instance is not None
+            restore_instance(agent.instance, plan, state.instance)
+            agent.map_buffers(state.instance.buffers)
 
     def drop(self, ids: U32Array) -> None:
         """See `core.shard.Shard`."""
@@ -105,7 +184,7 @@ class LoopShard:
 
     def _forget(self, number: int) -> None:
         agent = self._agents.pop(number, None)
-        if agent is not None:
+        if agent is not None and agent.instance is not None:
             agent.instance.close()
 
     def close(self) -> None:
@@ -114,18 +193,38 @@ class LoopShard:
             self._forget(number)
 
 
-def check_record(
-    record: tuple[int, int, int, int, int], memory_bytes: int, plan: GroupPlan
-) -> tuple[int, int, int, int]:
+def _bad_result(result: int, fuel: int) -> Failure:
+    """A negative answer is the agent's own code; a positive one past its buffer is no outbox."""
+    return Failure(Fault.AGENT_CODE if result < 0 else Fault.MALFORMED_OUTBOX, fuel, result)
+
+
+def _trapped(instance: Instance, native: int, budget: int, plan: GroupPlan) -> Failure:
+    """What a trap stands for: the deterministic form's own word first, then the engine's.
+
+    It uses the whole budget. A turn that ends by `unreachable` or outside its memory after a growth was refused is a
+    `memory` fault: that is how allocators end.
+    """
+    marked = instance.global_value(reserved.FAULT)
+    if marked == reserved.HOST_MEMORY:
+        raise EnvironmentFailure(
+            f"{plan.name}: the host has no memory for a growth within limits.memory; run fewer agents or lower it"
+        )
+    fault = marked or native
+    if fault in (Fault.UNREACHABLE, Fault.MEMORY_BOUNDS) and instance.global_value(reserved.REFUSED):
+        fault = Fault.MEMORY
+    return Failure(fault, budget)
+
+
+def check_record(record: tuple[int, ...], memory_bytes: int, plan: GroupPlan) -> Buffers | None:
     """The buffers that an agent's ABI record names: (inbox_ptr, inbox_cap, outbox_ptr, outbox_cap).
 
-    Raises GuestFault (BAD_ABI) for another version, and for buffers that are small, not 8-aligned, outside the memory
-    or that overlap. The outbox's capacity answered is the smaller of the record's and the limit.
+    None (BAD_ABI) for another version, and for buffers that are small, not 8-aligned, outside the memory or overlap.
+    Capacities are at most the limits.
     """
     version, inbox, inbox_cap, outbox, outbox_cap = record
     inside = inbox + inbox_cap <= memory_bytes and outbox + outbox_cap <= memory_bytes
     apart = inbox + inbox_cap <= outbox or outbox + outbox_cap <= inbox
     aligned = inbox % 8 == 0 and outbox % 8 == 0
     if version != 1 or not (inside and apart and aligned) or inbox_cap < 64 or outbox_cap < 16:
-        raise GuestFault(Fault.BAD_ABI, 0)
+        return None
     return inbox, min(inbox_cap, plan.inbox_bytes), outbox, min(outbox_cap, plan.outbox_bytes)

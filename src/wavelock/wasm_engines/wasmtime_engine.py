@@ -1,39 +1,40 @@
 """wasmtime as an engine: configuration, compilation with a disk cache, and shards.
 
-Until the deterministic form carries budgets and NaNs itself, wasmtime's own fuel, stack limit and NaN
-canonicalisation do: exact and repeatable for one version of wasmtime on one processor family.
+wasmtime's own fuel and NaN canonicalisation are off, and its stack limit is far away: modules carry all of that.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import metadata
 from typing import Final
 
 import wasmtime
 
+from wavelock.core.cache import ModuleCache
 from wavelock.core.errors import ModuleError
+from wavelock.core.form.features import TAIL_CALL
 from wavelock.core.shard import GroupPlan, Shard
-from wavelock.wasm_engines.cache import ModuleCache
 from wavelock.wasm_engines.loop import LoopShard
 from wavelock.wasm_engines.wasmtime_instance import WasmtimeInstance
 
 GUARDED_AGENTS: Final = 4096
 """Above this many agents `auto` takes the dense layout: address space and mappings run out some way past 10,000."""
 PAGE: Final = 1 << 16
-_REFUSED: Final = ("tail_call", "memory64", "multi_memory", "gc", "function_references", "exceptions", "threads")
+_UNUSED: Final = ("tail_call", "memory64", "multi_memory", "gc", "function_references", "exceptions", "threads")
 
 
 class WasmtimeEngine:
     """The engine. One wasmtime `Engine` a memory layout; compiled modules are shared by all shards of a process."""
 
     def __init__(self, *, cache: bool, memory_layout: str) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._cache = ModuleCache("wasmtime") if cache else None
         self._layout = memory_layout
         self._stack_bytes = 512 << 10
         self._agents = 0
+        self._features: frozenset[str] = frozenset()
         self._engine: wasmtime.Engine | None = None
         self._modules: dict[str, wasmtime.Module] = {}
         self._reservation = 0
@@ -43,8 +44,12 @@ class WasmtimeEngine:
         """wasmtime's version."""
         return metadata.version("wasmtime")
 
-    def configure(self, *, agents: int, stack_bytes: int, memory_bytes: int) -> None:
+    features: Final = frozenset((TAIL_CALL,))
+    """See `interface.Engine`."""
+
+    def configure(self, *, agents: int, stack_bytes: int, memory_bytes: int, features: Collection[str] = ()) -> None:
         """See `interface.Engine`."""
+        self._features = frozenset(features)
         self._agents, self._stack_bytes = agents, stack_bytes
         self._reservation = -(-memory_bytes // PAGE) * PAGE
 
@@ -56,19 +61,20 @@ class WasmtimeEngine:
         return "dense" if self._agents > GUARDED_AGENTS else "guarded"
 
     def _opened(self) -> wasmtime.Engine:
-        if self._engine is None:
-            self._engine = wasmtime.Engine(self._config())
-        return self._engine
+        with self._lock:
+            if self._engine is None:
+                self._engine = wasmtime.Engine(self._config())
+            return self._engine
 
     def _config(self) -> wasmtime.Config:
         config = wasmtime.Config()
-        config.consume_fuel = True
         config.max_wasm_stack = self._stack_bytes
         # wasmtime aborts the process where the stack of async calls, which we make none of, is not larger.
         wasmtime._ffi.wasmtime_config_async_stack_size_set(config.ptr(), 2 * self._stack_bytes + (1 << 20))
         config.wasm_relaxed_simd = False
-        config.cranelift_nan_canonicalization = True
-        for feature in _REFUSED:
+        for feature in _UNUSED:
+            if feature.replace("_", "-") in self._features:
+                continue
             getattr(wasmtime._ffi, f"wasmtime_config_wasm_{feature}_set")(config.ptr(), False)
         if self.memory_layout == "dense":
             # A memory that may not move can be viewed once and for all; its growth ends with the reservation.
@@ -76,13 +82,6 @@ class WasmtimeEngine:
             wasmtime._ffi.wasmtime_config_memory_guard_size_set(config.ptr(), 0)
         wasmtime._ffi.wasmtime_config_memory_may_move_set(config.ptr(), False)
         return config
-
-    def validate(self, wasm: bytes, name: str) -> None:
-        """See `interface.Engine`."""
-        try:
-            wasmtime.Module.validate(self._opened(), wasm)
-        except wasmtime.WasmtimeError as error:
-            raise ModuleError(f"{name}: not a valid WebAssembly module: {_first_line(error)}") from None
 
     def _module(self, plan: GroupPlan) -> wasmtime.Module:
         with self._lock:
@@ -92,7 +91,8 @@ class WasmtimeEngine:
 
     def _compile(self, plan: GroupPlan) -> wasmtime.Module:
         engine = self._opened()
-        key = f"{self.version} {plan.digest} {self.memory_layout} {self._reservation} {self._stack_bytes}"
+        layout = f"{self.memory_layout} {self._reservation} {self._stack_bytes}"
+        key = f"{self.version} {plan.digest} {layout} {sorted(self._features)}"
         stored = self._cache.load(key) if self._cache else None
         if stored is not None:
             try:

@@ -1,11 +1,16 @@
-"""The calling thread as the only worker: a request is served at the moment its reply is asked for."""
+"""The only worker is the calling thread: a request is served at the moment its reply is asked for.
+
+Where the calling thread's native stack is too small for a turn, a thread with a large one serves in its place while the
+caller waits; so it does for callers that are not the main thread, as an event loop may come from another one each time.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import queue
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from wavelock.core.errors import EnvironmentFailure, UserError
@@ -15,8 +20,9 @@ from wavelock.plugins.members import Member, NoSettings
 from wavelock.transports.interface import Endpoint, Received, Transport
 from wavelock.workers.interface import MakeService, Workers
 
-NEEDED_STACK_BYTES: Final = 3 << 19
-"""What a turn may use at most (1 MiB), and as much again as Python needs beside it."""
+PYTHON_STACK_BYTES: Final = 1 << 20
+"""What Python needs beside a turn."""
+PAGE_BYTES: Final = 1 << 16
 
 
 def stack_bytes() -> int | None:
@@ -25,7 +31,9 @@ def stack_bytes() -> int | None:
     Not `threading.stack_size()`: that is what new threads get, and asking for it sets it back to the default.
     """
     if sys.platform == "win32":
-        return None  # Python's threads there have 2 MiB or more
+        low, high = ctypes.c_size_t(), ctypes.c_size_t()
+        ctypes.windll.kernel32.GetCurrentThreadStackLimits(ctypes.byref(low), ctypes.byref(high))
+        return high.value - low.value
     libc = ctypes.CDLL(None)
     libc.pthread_self.restype = ctypes.c_void_p
     thread = ctypes.c_void_p(libc.pthread_self())
@@ -40,14 +48,49 @@ def stack_bytes() -> int | None:
     return size.value
 
 
+class _Server:
+    """A thread that serves requests one at a time, for a caller that waits."""
+
+    def __init__(self, near_stack_bytes: int) -> None:
+        self._asked: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+        before = threading.stack_size(near_stack_bytes)
+        try:
+            self._thread = threading.Thread(target=self._work, name="wavelock-inline", daemon=True)
+            self._thread.start()
+        finally:
+            threading.stack_size(before)
+
+    def _work(self) -> None:
+        while (serve := self._asked.get()) is not None:
+            try:
+                serve()
+                self._done.put(None)
+            except BaseException as error:
+                self._done.put(error)
+
+    def run(self, serve: Callable[[], None]) -> None:
+        """Have this done there; what it raises rises here."""
+        self._asked.put(serve)
+        error = self._done.get()
+        if error is not None:
+            raise error
+
+    def close(self) -> None:
+        self._asked.put(None)
+        self._thread.join()
+
+
 class _InlineEnd:
     """The orchestrator's end; receiving serves the request first."""
 
-    def __init__(self, near: Endpoint, far: Endpoint, service: ShardService) -> None:
+    def __init__(self, near: Endpoint, far: Endpoint, make_service: MakeService, stack_bytes: int) -> None:
         self._near = near
         self._far = far
-        self._service = service
-        self._thread: int | None = None
+        self._make_service = make_service
+        self._stack_bytes = -(-(stack_bytes + PYTHON_STACK_BYTES) // PAGE_BYTES) * PAGE_BYTES
+        self._service: ShardService | None = None
+        self._server: _Server | None = None
 
     def send(self, message: Message) -> None:
         """See `transports.interface.Endpoint`."""
@@ -55,25 +98,38 @@ class _InlineEnd:
 
     def receive(self) -> Received | None:
         """See `transports.interface.Endpoint`."""
-        if self._thread != threading.get_ident():
-            self._check_stack()
+        if self._service is None and self._server is None and not self._may_serve():
+            self._server = _Server(self._stack_bytes)
+        if self._server is not None:
+            self._server.run(self._serve)
+        elif self._may_serve():
+            self._serve()
+        else:
+            raise EnvironmentFailure(
+                'workers "inline": the run was begun by the main thread and goes on in another, whose stack is too '
+                f'small (turns need {self._stack_bytes >> 10} KiB); use = "threads"'
+            )
+        return self._near.receive()
+
+    def _may_serve(self) -> bool:
+        """An engine that runs off the end of the native stack takes the process with it: better not to begin."""
+        if threading.current_thread() is not threading.main_thread() and self._service is None:
+            return False
+        found = stack_bytes()
+        return found is None or found >= self._stack_bytes
+
+    def _serve(self) -> None:
+        if self._service is None:
+            self._service = self._make_service()
         request = self._far.receive()
         if request is not None:
             self._far.send(self._service.handle(request.kind, request.agents, request.body))
-        return self._near.receive()
-
-    def _check_stack(self) -> None:
-        """An engine that runs off the end of the native stack takes the process with it: better not to begin."""
-        found = stack_bytes()
-        if found is not None and found < NEEDED_STACK_BYTES:
-            raise EnvironmentFailure(
-                f'workers "inline": the stack of this thread has {found >> 10} KiB, and turns need '
-                f'{NEEDED_STACK_BYTES >> 10} KiB; raise it (ulimit -s, threading.stack_size) or use = "threads"'
-            )
-        self._thread = threading.get_ident()
 
     def close(self) -> None:
         """See `transports.interface.Endpoint`."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
         self._near.close()
 
 
@@ -83,12 +139,14 @@ class InlineWorkers:
     def __init__(self, _settings: NoSettings) -> None:
         self._ends: list[_InlineEnd] = []
 
-    def start(self, count: int, transport: Transport, make_service: MakeService) -> Sequence[Endpoint]:
+    def start(
+        self, count: int, transport: Transport, make_service: MakeService, stack_bytes: int
+    ) -> Sequence[Endpoint]:
         """See `interface.Workers`. Raises UserError for more than one worker."""
         if count != 1:
             raise UserError(f'workers.count: "inline" is one worker, found {count}; use = "threads" takes more')
         near, far = transport.link()
-        self._ends = [_InlineEnd(near, far, make_service())]
+        self._ends = [_InlineEnd(near, far, make_service, stack_bytes)]
         return self._ends
 
     def close(self) -> None:

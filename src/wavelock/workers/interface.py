@@ -14,8 +14,13 @@ MakeService = Callable[[], ShardService]
 class Workers(Protocol):
     """A member of the family: starts workers and hands out the orchestrator's end of each link."""
 
-    def start(self, count: int, transport: Transport, make_service: MakeService) -> Sequence[Endpoint]:
-        """Start `count` workers. make_service is called once by each, on the thread that will serve."""
+    def start(
+        self, count: int, transport: Transport, make_service: MakeService, stack_bytes: int
+    ) -> Sequence[Endpoint]:
+        """Start `count` workers. make_service is called once by each, on the thread that will serve.
+
+        stack_bytes: native stack that a turn may need, beside what Python itself does.
+        """
 
     def close(self) -> None:
         """Stop all workers and wait for them. Safe to call twice."""

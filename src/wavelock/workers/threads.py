@@ -12,9 +12,11 @@ from wavelock.plugins.members import Member, NoSettings
 from wavelock.transports.interface import Endpoint, Transport
 from wavelock.workers.interface import MakeService, Workers
 
+PAGE_BYTES: Final = 1 << 16
+"""Stacks are a multiple of this on every system."""
 _log = logging.getLogger("wavelock.worker")
-STACK_BYTES: Final = 8 << 20
-"""A turn may use 1 MiB of native stack beside Python's own; macOS gives a thread half a MiB unless asked."""
+PYTHON_STACK_BYTES: Final = 1 << 20
+"""What Python needs beside a turn. Address space only: a system gives a stack memory as it is touched."""
 
 
 class ThreadWorkers:
@@ -24,9 +26,11 @@ class ThreadWorkers:
         self._threads: list[threading.Thread] = []
         self._ends: list[Endpoint] = []
 
-    def start(self, count: int, transport: Transport, make_service: MakeService) -> Sequence[Endpoint]:
+    def start(
+        self, count: int, transport: Transport, make_service: MakeService, stack_bytes: int
+    ) -> Sequence[Endpoint]:
         """See `interface.Workers`."""
-        before = threading.stack_size(STACK_BYTES)
+        before = threading.stack_size(-(-(stack_bytes + PYTHON_STACK_BYTES) // PAGE_BYTES) * PAGE_BYTES)
         try:
             for number in range(count):
                 near, far = transport.link()

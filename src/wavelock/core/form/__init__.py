@@ -1,9 +1,8 @@
-"""The deterministic form of a module: what an agent's module may hold.
+"""The deterministic form of a module: the rewriting that makes it do the same on every engine.
 
-It validates and refuses so far; it rewrites nothing.
-
-Every byte is read, every instruction decoded. Types of operands and most indexes are not checked: the engine,
-which sees the module next, does that.
+A module is read (`sections`), each function is checked and rewritten (`function`), and a new module is written
+(`rewrite`) with what the pass adds (`additions`). Engines see nothing but that. A module comes out only if it is valid:
+every byte is read and every operand's type is checked.
 """
 
 from __future__ import annotations
@@ -14,17 +13,20 @@ from typing import Final, NamedTuple
 from wavelock.core.errors import ModuleError
 from wavelock.core.form import limits
 from wavelock.core.form.binary import FormError, at, shown
-from wavelock.core.form.check import check_code, check_exports
+from wavelock.core.form.check import check_exports
 from wavelock.core.form.features import MVP
 from wavelock.core.form.module import Module
 from wavelock.core.form.names import function_name
+from wavelock.core.form.options import FormOptions
+from wavelock.core.form.rewrite import Written, write_module
 from wavelock.core.form.sections import frame, read_sections
 from wavelock.core.form.sniff import check_header
 
-__all__ = ["FORM_VERSION", "Extern", "ModuleInfo", "check_module"]
+__all__ = ["FORM_VERSION", "Extern", "FormOptions", "ModuleInfo", "Rewritten", "StateSizes", "rewrite_module"]
 
-FORM_VERSION: Final = 1
+FORM_VERSION: Final = 2
 """Part of every digest: the same module under another version may do other things."""
+_DEFAULT: Final = FormOptions()
 
 
 class Extern(NamedTuple):
@@ -54,8 +56,27 @@ class ModuleInfo:
     has_start: bool
 
 
-def check_module(data: bytes, name: str, *, abi: bool = True) -> ModuleInfo:
-    """Checks that `data` is a module that every engine runs alike, with `abi` one with an agent's exports.
+class StateSizes(NamedTuple):
+    """How much hidden state a capture reads through the functions of `reserved`: words; tables and their types."""
+
+    words: int
+    tables: int
+    table_types: int
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """A module in its deterministic form. segments: pieces of code that charge fuel."""
+
+    module: bytes
+    info: ModuleInfo
+    """Of the original."""
+    segments: int
+    state: StateSizes
+
+
+def rewrite_module(data: bytes, name: str, options: FormOptions = _DEFAULT, *, abi: bool = True) -> Rewritten:
+    """The deterministic form of a module, with `abi` of one that has an agent's exports.
 
     name: what errors begin with, the file's path for one.
     Raises ModuleError: name, function, byte offset, found against expected, the way out.
@@ -67,12 +88,14 @@ def check_module(data: bytes, name: str, *, abi: bool = True) -> ModuleInfo:
         check_header(data)
         module = frame(data)
         read_sections(module)
-        features = module.features | check_code(module)
         if abi:
             check_exports(module)
+        written = write_module(module, options, abi=abi)
     except FormError as error:
         raise ModuleError(f"{name}: {_described(error, module)}") from None
-    return _info(module, features)
+    layout = written.layout
+    sizes = StateSizes(layout.words, layout.tables, layout.table_types)
+    return Rewritten(written.data, _info(module, written), written.segments, sizes)
 
 
 def _described(error: FormError, module: Module | None) -> str:
@@ -82,13 +105,13 @@ def _described(error: FormError, module: Module | None) -> str:
     return f"function {error.function} ({shown(found)}), {at(error.offset)}: {error.what}"
 
 
-def _info(module: Module, features: set[str]) -> ModuleInfo:
+def _info(module: Module, written: Written) -> ModuleInfo:
     memory = module.memories[0] if module.memories else None
     return ModuleInfo(
         size_bytes=len(module.data),
         imports=(),
         exports=tuple(Extern(name, module.export_type(export)) for name, export in module.exports.items()),
-        features=tuple(sorted(features - {MVP})),
+        features=tuple(sorted(written.features - {MVP})),
         functions=len(module.functions),
         memory_minimum_pages=memory.minimum if memory else 0,
         memory_maximum_pages=memory.maximum if memory else None,

@@ -1,4 +1,4 @@
-"""Walks a module's code for what the form refuses, and holds its exports against Agent ABI 1."""
+"""Holds a module's exports against Agent ABI 1."""
 
 from __future__ import annotations
 
@@ -8,12 +8,8 @@ from itertools import islice
 from typing import Final
 
 from wavelock.core.abi import EXPORT_ABI, EXPORT_INITIALIZE, EXPORT_MEMORY, EXPORT_TURN
-from wavelock.core.form import features, limits
 from wavelock.core.form.binary import FormError, shown
-from wavelock.core.form.decode import Value, instructions
-from wavelock.core.form.immediates import Immediate
-from wavelock.core.form.module import Body, Kind, Module
-from wavelock.core.form.operators import BY_CODE, Operator
+from wavelock.core.form.module import Kind, Module
 from wavelock.core.form.types import FunctionType
 
 _I32: Final = b"\x7f"
@@ -25,45 +21,6 @@ _FUNCTIONS: Final = {
 """Functions of the ABI and their types."""
 _REQUIRED: Final = (EXPORT_MEMORY, EXPORT_ABI, EXPORT_TURN)
 _LISTED_EXPORTS: Final = 20
-
-
-def check_code(module: Module) -> set[str]:
-    """Decodes every function; answers the features that the code needs."""
-    seen: set[int] = set()
-    found: set[str] = set()
-    labels = 0
-    for index, body in enumerate(module.bodies):
-        try:
-            labels += _check_body(module.data, body, seen, found)
-            if labels > limits.BRANCH_TARGETS:
-                most = limits.BRANCH_TARGETS
-                raise FormError(body.code, f"found {labels} labels of br_table up to here, expected at most {most}")
-        except FormError as error:
-            raise FormError(error.offset, error.what, index) from None
-    return found | {BY_CODE[code].feature for code in seen}
-
-
-def _check_body(data: bytes, body: Body, seen: set[int], found: set[str]) -> int:
-    """Decodes one function; answers how many labels its br_tables have."""
-    block, pair, table = Immediate.BLOCK, Immediate.INDEX_PAIR, Immediate.LABELS
-    labels = 0
-    offset = body.code
-    for offset, operator, value in instructions(data, body.code, body.end):  # noqa: B007 - read after the loop
-        seen.add(operator.code)
-        if operator.immediates is block and isinstance(value, int) and value >= 0:
-            found.add(features.MULTI_VALUE)
-        elif operator.immediates is pair and _uses_second_table(operator, value):
-            found.add(features.REFERENCE_TYPES)
-        elif operator.immediates is table and isinstance(value, tuple):
-            labels += len(value)
-    if offset + 1 != body.end:
-        left = body.end - offset - 1
-        raise FormError(offset + 1, f"found {left} bytes after the `end` that closes the function, expected none")
-    return labels
-
-
-def _uses_second_table(operator: Operator, value: Value) -> bool:
-    return operator.name == "call_indirect" and isinstance(value, tuple) and value[1] != 0
 
 
 def check_exports(module: Module) -> None:

@@ -8,6 +8,7 @@ engine does that).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Final
 
 from wavelock.core.form import limits
@@ -25,28 +26,33 @@ Instruction = tuple[int, Operator, Value]
 NO_BLOCK_TYPE: Final = 0x40 - 128
 _MEMORY_INDEX_FOLLOWS: Final = 0x40
 
-_ACCEPTED: Final = [
-    PLAIN[code] if code in PLAIN and PLAIN[code].feature not in REFUSED else None for code in range(256)
-]
-"""Accepted operators of one byte; None leads to `_operator`, which knows the prefixes and what is refused."""
+_NOTHING: Final[frozenset[str]] = frozenset()
 
 
-def instructions(data: bytes, start: int, end: int) -> Iterator[Instruction]:
+@lru_cache
+def _accepted(allowed: frozenset[str]) -> list[Operator | None]:
+    """Accepted operators of one byte; None leads to `_rare_operator`, which knows the prefixes and what is refused."""
+    refused = REFUSED.keys() - allowed
+    return [PLAIN[code] if code in PLAIN and PLAIN[code].feature not in refused else None for code in range(256)]
+
+
+def instructions(data: bytes, start: int, end: int, allowed: frozenset[str] = _NOTHING) -> Iterator[Instruction]:
     """The instructions from `start` to the `end` operator that closes the body, which must lie before `end`.
 
-    data: the whole module, so that offsets are the module's.
+    data: the whole module, so that offsets are the module's. allowed: features to accept that are refused else.
     Raises FormError, naming the operator, for what cannot be decoded, is refused, or runs past `end`.
     """
     none, index, block = Immediate.NONE, Immediate.INDEX, Immediate.BLOCK
     offset = position = start
     depth = 1
+    accepted = _accepted(allowed)
     value: Value
     try:
         while depth:
             if position >= end:
                 raise _cut(offset, position, end)
             offset = position
-            operator = _ACCEPTED[data[position]]
+            operator = accepted[data[position]]
             position += 1
             if operator is None:
                 operator, position = _rare_operator(data, offset)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from wavelock.core.form import features, limits
 from wavelock.core.form.binary import FormError, Reader
 from wavelock.core.form.decode import instructions
 from wavelock.core.form.module import GlobalType, Limits
 from wavelock.core.form.operators import END
-from wavelock.core.form.types import FunctionType, check_reference_type, check_value_type
+from wavelock.core.form.types import (
+    FUNCREF,
+    V128,
+    VALUE_TYPES,
+    FunctionType,
+    check_reference_type,
+    check_value_type,
+)
 
 _FUNCTION_TYPE: Final = 0x60
 _REFUSED_TYPES: Final = {
@@ -23,9 +30,6 @@ _REFUSED_TYPES: Final = {
 }
 _TABLE_WITH_CONSTANT: Final = 0x40
 _HAS_MAXIMUM, _SHARED, _IS_64, _PAGE_SIZE = 1, 2, 4, 8
-_CONSTANTS: Final = frozenset(
-    ("i32.const", "i64.const", "f32.const", "f64.const", "v128.const", "ref.null", "ref.func")
-)
 _EXTENDED: Final = frozenset(
     f"{integer}.{operation}" for integer in ("i32", "i64") for operation in ("add", "sub", "mul")
 )
@@ -82,9 +86,11 @@ def read_table_limits(reader: Reader) -> Limits:
 
 
 def read_memory_limits(reader: Reader) -> Limits:
-    """A memory's type: limits in pages of 64 KiB."""
+    """A memory's type: limits in pages of 64 KiB. A shared one has a maximum."""
     offset = reader.position
     found = _read_limits(reader, "a memory")
+    if found.shared and found.maximum is None:
+        raise FormError(offset, "found a shared memory without a maximum, expected one")
     for pages in (found.minimum, found.maximum or 0):
         if pages > limits.MEMORY_PAGES:
             raise FormError(offset, f"found a memory of {pages} pages, expected at most {limits.MEMORY_PAGES} (4 GiB)")
@@ -96,8 +102,9 @@ def _read_limits(reader: Reader, what: str) -> Limits:
     flags = reader.byte()
     if flags & ~(_HAS_MAXIMUM | _SHARED | _IS_64 | _PAGE_SIZE):
         raise FormError(offset, f"found {what} with flags {flags:#04x}, expected 0 (no maximum) or 1 (a maximum)")
+    if flags & _SHARED and what == "a table":
+        raise FormError(offset, "found a shared table, expected flags 0 (no maximum) or 1 (a maximum)")
     for bit, feature, kind in (
-        (_SHARED, features.THREADS, "shared"),
         (_IS_64, features.MEMORY64, "64-bit"),
         (_PAGE_SIZE, features.CUSTOM_PAGE_SIZES, "resized"),
     ):
@@ -107,7 +114,7 @@ def _read_limits(reader: Reader, what: str) -> Limits:
     maximum = reader.u32() if flags & _HAS_MAXIMUM else None
     if maximum is not None and maximum < minimum:
         raise FormError(offset, f"found {what} with the maximum {maximum}, expected at least its minimum {minimum}")
-    return Limits(minimum, maximum)
+    return Limits(minimum, maximum, bool(flags & _SHARED))
 
 
 def read_global_type(reader: Reader) -> GlobalType:
@@ -120,17 +127,38 @@ def read_global_type(reader: Reader) -> GlobalType:
     return GlobalType(value_type, bool(mutable))
 
 
-def read_constant(reader: Reader) -> None:
-    """A constant expression: one constant. It cannot read a global: only imported ones could be read."""
-    found: list[str] = []
-    for offset, operator, _ in instructions(reader.data, reader.position, reader.end):
+class Constant(NamedTuple):
+    """The value of a constant expression: its type's code, and an i32's value or a function's index, else None."""
+
+    type: int
+    value: int | None
+
+
+_CONSTANT_TYPES: Final = {
+    "i32.const": 0x7F, "i64.const": 0x7E, "f32.const": 0x7D, "f64.const": 0x7C, "v128.const": V128,
+    "ref.null": FUNCREF, "ref.func": FUNCREF,
+}  # fmt: skip
+
+
+def read_constant(reader: Reader, expected: int) -> Constant:
+    """A constant expression: one constant. It cannot read a global: only imported ones could be read.
+
+    expected: the code of the type that it must have.
+    """
+    start, found = reader.position, []
+    for offset, operator, value in instructions(reader.data, reader.position, reader.end):
         if operator is END:
             reader.position = offset + 1
             break
         if operator.name in _EXTENDED:
             raise features.refusal(features.EXTENDED_CONST, offset, f"{operator.name} in a constant expression")
-        if operator.name not in _CONSTANTS:
+        if operator.name not in _CONSTANT_TYPES:
             raise FormError(offset, f"found {operator.name} in a constant expression, expected a constant")
-        found.append(operator.name)
+        known = value if operator.name in ("i32.const", "ref.func") and isinstance(value, int) else None
+        found.append(Constant(_CONSTANT_TYPES[operator.name], known))
     if len(found) != 1:
         raise FormError(reader.position - 1, f"found {len(found)} constants in a constant expression, expected 1")
+    if found[0].type != expected:
+        names = VALUE_TYPES[found[0].type], VALUE_TYPES[expected]
+        raise FormError(start, f"found a constant of {names[0]}, expected {names[1]}")
+    return found[0]

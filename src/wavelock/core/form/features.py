@@ -51,7 +51,6 @@ REFUSED: Final[Mapping[str, str]] = MappingProxyType(
         RELAXED_SIMD: "its results differ between processors; compile with -msimd128 alone",
         STACK_SWITCHING: f"{_NOT_EVERYWHERE}, and its stacks would not be in a snapshot; compile without it",
         TAIL_CALL: f"{_NOT_EVERYWHERE}; compile without -mtail-call",
-        THREADS: "an agent is one thread; compile without -pthread, -matomics and --shared-memory",
         WIDE_ARITHMETIC: f"{_NOT_EVERYWHERE}; compile without -mwide-arithmetic",
     }
 )

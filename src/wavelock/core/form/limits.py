@@ -22,7 +22,9 @@ FUNCTIONS: Final = 100_000
 EXPORTS: Final = 100_000
 """At most as many as functions: an export is a name for something that the module has."""
 GLOBALS: Final = 100_000
-"""A tenth of the engines' bound. Mutable globals are state: each is in every snapshot."""
+"""A tenth of the engines' bound."""
+MUTABLE_GLOBALS: Final = 4_096
+"""They are state: each is read and written from outside, one by one. Compilers write one to a few dozen."""
 TABLES: Final = 8
 """Compilers write one. Tables lie outside the linear memory that a profile bounds, so they are few."""
 TABLE_ENTRIES: Final = 1 << 20

@@ -48,6 +48,8 @@ class Limits:
 
     minimum: int
     maximum: int | None
+    shared: bool = False
+    """A memory of a module for threads, which becomes a plain one."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,8 @@ class Module:
     bodies: list[Body] = field(default_factory=list)
     features: set[str] = field(default_factory=set)
     """Features that are seen outside of code."""
+    declared: set[int] = field(default_factory=set)
+    """Functions that something outside of code names, so that `ref.func` may name them and a table may hold them."""
 
     _texts: dict[int, str] = field(default_factory=dict)
 

@@ -122,11 +122,11 @@ _EXCEPTIONS: tuple[_Run, ...] = (
     (0x1F, _UNREAD, "", "try_table"),
 )
 _TAIL_CALL: tuple[_Run, ...] = (
-    (0x12, _UNREAD, "", "return_call: -- _indirect"),
-    (0x15, _UNREAD, "", "return_call_ref"),
+    (0x12, _INDEX, "", "return_call"),
+    (0x13, _PAIR, "", "return_call_indirect"),
 )
 _FUNCTION_REFERENCES: tuple[_Run, ...] = (
-    (0x14, _UNREAD, "", "call_ref"),
+    (0x14, _UNREAD, "", "call_ref return_call_ref"),
     (0xD4, _UNREAD, "", "ref.as_non_null br_on_null br_on_non_null"),
 )
 _STACK_SWITCHING: tuple[_Run, ...] = (

@@ -14,6 +14,7 @@ from typing import Final
 from wavelock.core.form import features, limits
 from wavelock.core.form.binary import FormError, Reader, at, read_u32, shown
 from wavelock.core.form.entities import (
+    Constant,
     limited,
     read_constant,
     read_function_type,
@@ -36,6 +37,7 @@ from wavelock.core.form.sniff import HEADER_BYTES
 from wavelock.core.form.types import FUNCREF, V128, check_reference_type
 
 _CUSTOM: Final = 0
+_I32: Final = 0x7F
 _IN_ORDER: Final = {
     1: "type",
     2: "import",
@@ -213,6 +215,8 @@ def _memories(reader: Reader, module: Module) -> None:
         raise features.refusal(features.MULTI_MEMORY, offset, f"a module with {count} memories")
     for _ in range(count):
         module.memories.append(read_memory_limits(reader))
+        if module.memories[-1].shared:
+            module.features.add(features.THREADS)
 
 
 def _tags(reader: Reader, module: Module) -> None:
@@ -223,10 +227,22 @@ def _tags(reader: Reader, module: Module) -> None:
 
 def _globals(reader: Reader, module: Module) -> None:
     for _ in range(reader.count("globals", limits.GLOBALS)):
+        offset = reader.position
         found = read_global_type(reader)
         _note_types(module, (found.value_type,))
-        read_constant(reader)
+        if found.mutable and found.value_type == FUNCREF:
+            raise FormError(offset, "found a mutable global of funcref, which no snapshot could hold; use a table")
+        _declare(module, read_constant(reader, found.value_type), offset)
         module.globals.append(found)
+
+
+def _declare(module: Module, found: Constant, offset: int) -> None:
+    """Notes the function that a constant names."""
+    if found.type == FUNCREF and found.value is not None:
+        if found.value >= len(module.functions):
+            most = len(module.functions)
+            raise FormError(offset, f"found ref.func of function {found.value}, expected one below {most}")
+        module.declared.add(found.value)
 
 
 def _exports(reader: Reader, module: Module) -> None:
@@ -247,6 +263,8 @@ def _export(reader: Reader, module: Module, offset: int) -> Export:
     index = _index(reader, len(owners[kind]), str(Kind(kind)))
     if kind == Kind.GLOBAL and module.globals[index].mutable:
         module.features.add(features.MUTABLE_GLOBAL)
+    if kind == Kind.FUNCTION:
+        module.declared.add(index)
     return Export(offset, Kind(kind), index)
 
 
@@ -277,18 +295,25 @@ def _element(reader: Reader, module: Module) -> Segment:
         raise FormError(start, f"found an element segment with flags {flags}, expected at most 7")
     if flags:
         module.features.add(features.BULK_MEMORY if flags == 1 else features.REFERENCE_TYPES)
-    mode = _element_mode(flags)
+    mode, table, first = _element_mode(flags), 0, 0
     if mode is SegmentMode.ACTIVE:
         if flags & 2:
-            _index(reader, len(module.tables), "table")
-        read_constant(reader)
+            table = _index(reader, len(module.tables), "table")
+        elif not module.tables:
+            raise FormError(start, "found an active element segment, but no table")
+        first = (read_constant(reader, _I32).value or 0) & 0xFFFFFFFF
     if flags & 3:
         _element_kind(reader, bool(flags & 4))
-    for _ in range(reader.count("entries", limits.SEGMENT_ENTRIES)):
+    count = reader.count("entries", limits.SEGMENT_ENTRIES)
+    for _ in range(count):
+        offset = reader.position
         if flags & 4:
-            read_constant(reader)
+            _declare(module, read_constant(reader, FUNCREF), offset)
         else:
-            _index(reader, len(module.functions), "function")
+            module.declared.add(_index(reader, len(module.functions), "function"))
+    if mode is SegmentMode.ACTIVE and first + count > module.tables[table].minimum:
+        size = module.tables[table].minimum
+        raise FormError(start, f"found {count} elements at {first}, which the table of {size} entries does not have")
     return Segment(mode, start, reader.position)
 
 
@@ -352,12 +377,20 @@ def _data_segment(reader: Reader, module: Module) -> Segment:
         raise FormError(start, f"found a data segment with flags {flags}, expected 0, 1 or 2")
     if flags == 2 and reader.u32() != 0:
         raise features.refusal(features.MULTI_MEMORY, start, "a data segment of another memory")
-    if flags == 1:
+    first, passive = 0, flags == 1
+    if passive:
         module.features.add(features.BULK_MEMORY)
     else:
-        read_constant(reader)
-    reader.skip(reader.u32())
-    return Segment(SegmentMode.PASSIVE if flags == 1 else SegmentMode.ACTIVE, start, reader.position)
+        if not module.memories:
+            raise FormError(start, "found an active data segment, but no memory")
+        first = (read_constant(reader, _I32).value or 0) & 0xFFFFFFFF
+    length = reader.u32()
+    reader.skip(length)
+    if not passive and first + length > module.memories[0].minimum << 16:
+        pages = module.memories[0].minimum
+        what = f"found {length} bytes of data at {first}, which the memory of {pages} pages does not have"
+        raise FormError(start, what)
+    return Segment(SegmentMode.PASSIVE if passive else SegmentMode.ACTIVE, start, reader.position)
 
 
 def _index(reader: Reader, count: int, what: str) -> int:

@@ -9,7 +9,7 @@ import pytest
 
 import wavelock
 from helpers import HELLO, write_profile
-from wavelock.wasm_engines.cache import ModuleCache, cache_folder
+from wavelock.core.cache import ModuleCache, cache_folder
 
 
 def files(folder: Path) -> list[Path]:

@@ -1,0 +1,58 @@
+"""Build the kernels from their C sources.
+
+python benchmarks/build.py            build every module, beside its source
+python benchmarks/build.py --check    build into a temporary folder and compare the bytes with what is checked in
+
+Needs the package ziglang (in the extra `dev`). A source whose first comment begins with `simd:` may use vectors.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+KERNELS = Path(__file__).with_name("kernels")
+TARGET = ["-target", "wasm32-freestanding", "-O2", "-nostdlib", "-Wl,--no-entry", "-Wl,--strip-all"]
+FLAGS = [*TARGET, "-Wall", "-Wextra", "-Werror"]
+
+
+def sources() -> list[Path]:
+    """Every kernel's source, in order of their names."""
+    return sorted(KERNELS.glob("*.c"))
+
+
+def build(source: Path, target: Path) -> None:
+    """Compile one kernel. Raises CalledProcessError with the compiler's words."""
+    vectors = ["-msimd128"] if source.read_text().startswith("/* simd:") else []
+    command = [sys.executable, "-m", "ziglang", "cc", *FLAGS, *vectors, source.name, "-o", str(target)]
+    subprocess.run(command, cwd=source.parent, check=True)
+
+
+def check(source: Path, folder: Path) -> bool:
+    """Whether the module that is checked in is what its source builds to."""
+    built = folder / "built.wasm"
+    build(source, built)
+    module = source.with_suffix(".wasm")
+    return module.is_file() and module.read_bytes() == built.read_bytes()
+
+
+def main(arguments: list[str]) -> int:
+    """Build or check all kernels. Answers the exit code."""
+    if arguments not in ([], ["--check"]):
+        print(__doc__)
+        return 2
+    if not arguments:
+        for source in sources():
+            build(source, source.with_suffix(".wasm"))
+        print(f"built {len(sources())} modules")
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        stale = [source.name for source in sources() if not check(source, Path(folder))]
+    print(f"{len(sources())} modules checked; differing from their sources: {', '.join(stale) or 'none'}")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

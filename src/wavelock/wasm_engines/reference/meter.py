@@ -1,0 +1,109 @@
+"""What may be used, and what things cost: the rules of the deterministic form, from its tables of costs alone.
+
+A function's code is cut into segments; each is paid for before it runs, and one that costs more than is left ends the
+call. What an operand asks for (bytes, pages, entries) is paid right before its operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from wavelock.core.abi import Fault
+from wavelock.core.form import costs
+from wavelock.wasm_engines.interface import Trap
+
+
+class Segment:
+    """Instructions that are paid for at once. The cost grows while the function is decoded."""
+
+    __slots__ = ("cost",)
+
+    def __init__(self, cost: int = 0) -> None:
+        self.cost = cost
+
+
+class Meter:
+    """Fuel and depth of one machine."""
+
+    def __init__(self, stack_bytes: int) -> None:
+        self.stack_bytes = stack_bytes
+        self.budget = 0
+        self.fuel = 0
+        """Not used yet."""
+        self.depth = 0
+        """Weight of the calls that are open."""
+        self.deepest = 0
+        """The largest depth since the budget was set."""
+
+    def forfeit(self) -> None:
+        """After a trap all of the budget counts as used."""
+        self.fuel = 0
+
+    def reset(self, fuel: int) -> None:
+        """A new budget."""
+        self.budget = self.fuel = fuel
+        self.depth = self.deepest = 0
+
+    @property
+    def used(self) -> int:
+        """Fuel used since the budget was set: all of it once a call trapped."""
+        return self.budget - self.fuel
+
+    def charge(self, cost: int) -> None:
+        """Pay, or trap where too little is left."""
+        if cost > self.fuel:
+            raise Trap(Fault.FUEL)
+        self.fuel -= cost
+
+    def enter(self, weight: int) -> None:
+        """A call begins."""
+        if self.depth + weight > self.stack_bytes:
+            raise Trap(Fault.DEPTH)
+        self.depth += weight
+        self.deepest = max(self.deepest, self.depth)
+
+    def leave(self, weight: int) -> None:
+        """A call ends."""
+        self.depth -= weight
+
+
+def _bytes(length: int) -> int:
+    return length >> costs.BYTE_SHIFT
+
+
+def _pages(count: int) -> int:
+    return count * costs.PAGE_UNITS
+
+
+def _entries(count: int) -> int:
+    return count * costs.ENTRY_UNITS
+
+
+OPERAND_COSTS: Final[Mapping[str, Callable[[int], int]]] = {
+    "memory.fill": _bytes,
+    "memory.copy": _bytes,
+    "memory.init": _bytes,
+    "memory.grow": _pages,
+    "table.fill": _entries,
+    "table.copy": _entries,
+    "table.init": _entries,
+    "table.grow": _entries,
+}
+"""What the last operand of these operators costs besides."""
+
+
+def entry_cost(declared_locals: int) -> int:
+    """What entering a function costs besides its first segment."""
+    return declared_locals >> costs.LOCALS_SHIFT
+
+
+def frame_weight(values: int, code_bytes: int, *, wide: bool) -> int:
+    """What a call weighs. values: parameters, locals and the most operands at a time; wide: a v128 is among them."""
+    width = costs.WIDE_VALUE_BYTES if wide else costs.VALUE_BYTES
+    return costs.FRAME_BYTES + values * width + (code_bytes >> costs.CODE_SHIFT)
+
+
+def leaf_weight(weight: int) -> int:
+    """The same for a function that calls nothing: a light one is not counted."""
+    return weight if weight > costs.LEAF_BYTES else 0

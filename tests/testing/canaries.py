@@ -5,6 +5,7 @@ Each class with a hook is a plugin; `testing.canaries:NAME` is the entry point's
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -194,11 +195,12 @@ class _ByHash(_Leaking):
 
 
 class _ByClock(_Leaking):
-    """Rotated by a clock from the third wave on."""
+    """Shuffled by a clock from the third wave on."""
 
     def order(self, ready: list[int], wave: int) -> list[int]:
-        cut = time.perf_counter_ns() // 97 % len(ready) if wave >= WAVE else 0
-        return ready[cut:] + ready[:cut]
+        if wave >= WAVE:
+            random.Random(time.perf_counter_ns()).shuffle(ready)
+        return ready
 
 
 def _scheduler(kind: type[_Leaking]) -> Member[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -30,17 +30,17 @@ def registry_with() -> Callable[[str], Registry]:
 
 
 @pytest.fixture(scope="session")
-def traces(registry: Registry) -> Callable[[str], Trace]:
+def traces(registry: Registry) -> Iterator[Callable[[str], Trace]]:
     """The reference run of a workload, by name."""
-    known = {workload.name: workload for workload in WORKLOADS}
     selection = Selection(schedulers=["round-robin"], workers=[("inline", 1)])
-    suite = Conformance(registry, selection, ["messages"])
+    with Conformance(registry, selection, [workload.name for workload in WORKLOADS]) as suite:
+        cases = {case.workload.name: case for case in suite.cases}
 
-    def trace(name: str) -> Trace:
-        (case, *_) = Conformance(registry, selection, [name]).cases
-        return suite.reference(known[name], case.combination)[1]
+        def trace(name: str) -> Trace:
+            case = cases[name]
+            return suite.reference(case.workload, case.combination)[1]
 
-    return trace
+        yield trace
 
 
 @pytest.fixture

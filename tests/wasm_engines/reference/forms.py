@@ -117,7 +117,7 @@ class Trio:
     def sweep(self, name: str, arguments: Sequence[int] = (), most: int = 400) -> Ended:
         """The same with every budget up to the whole cost; with some of them, where it is high."""
         whole = self.run(name, arguments)
-        cost = self.cost(name, arguments)
+        cost = self.cost(name, arguments) if whole.fault else whole.fuel_used
         for fuel in sorted({*range(0, cost, max(cost // most, 1)), cost - 1, cost, cost + 1} - {-1}):
             ended = self.run(name, arguments, fuel)
             assert (ended.fault == Fault.FUEL) == (fuel < cost)

@@ -8,6 +8,7 @@ from typing import Final
 import pytest
 
 from wasm_engines.reference.beside import Pair, bits_of, module
+from wasm_engines.reference.programs import CALLS, FUNCTIONS, SAME_FOR_ALL, SMALL
 from wavelock.core.abi import Fault
 from wavelock.core.errors import EnvironmentFailure, ModuleError
 from wavelock.wasm_engines.interface import Trap
@@ -15,127 +16,12 @@ from wavelock.wasm_engines.reference import machine
 from wavelock.wasm_engines.reference.machine import Machine
 from wavelock.wasm_engines.reference.program import Program
 
-SMALL: Final = (0, 1, 2, 3, 4, 5, 7, 0xFFFFFFFF)
-FUNCTIONS: Final = {
-    "blocks that leave values below a branch's own": """(param i32) (result i32)
-      (i32.const 1000)
-      (block (result i32)
-        (i32.const 1) (i32.const 2) (i32.const 3)
-        (br_if 0 (local.get 0)) (drop) (drop))
-      (i32.add)""",
-    "a branch out of three blocks": """(param i32) (result i32)
-      (block $a (result i32) (i32.const 7)
-        (block $b (result i32) (i32.const 8)
-          (block $c (result i32) (i32.const 9)
-            (i32.const 10) (br_table $a $b $c (local.get 0)))
-          (i32.add) (br $b))
-        (i32.mul))""",
-    "parameters and several results": """(param i32) (result i32)
-      (i32.const 3) (i32.const 4)
-      (block (param i32 i32) (result i32 i32 i32)
-        (local.get 0) (if (param i32 i32) (result i32 i32) (then (i32.mul) (i32.const 5)) (else))
-        (local.get 0))
-      (i32.sub) (i32.sub)""",
-    "a loop with parameters": """(param i32) (result i32)
-      (i32.const 1) (i32.and (local.get 0) (i32.const 7))
-      (loop $again (param i32 i32) (result i32)
-        (local.set 0)
-        (i32.mul (i32.const 3))
-        (i32.sub (local.get 0) (i32.const 1)) (local.tee 0)
-        (br_if $again (i32.gt_s (local.get 0) (i32.const 0))) (drop))""",
-    "an if without else": """(param i32) (result i32)
-      (if (local.get 0) (then (local.set 0 (i32.const 99)))) (local.get 0)""",
-    "an if whose branches both leave": """(param i32) (result i32)
-      (if (result i32) (local.get 0) (then (return (i32.const 1))) (else (br 1 (i32.const 2))))
-      (i32.const 3) (i32.add)""",
-    "a dead else": """(param i32) (result i32)
-      (block $out (result i32)
-        (br $out (i32.const 5))
-        (if (result i32) (i32.const 1) (then (i32.const 2)) (else (i32.const 3))) (br_if 0) (loop (br 0)))""",
-    "dead code after unreachable": """(param i32) (result i32)
-      (if (i32.eqz (local.get 0)) (then (unreachable) (i32.add) (drop) (block (br 1))))
-      (local.get 0)""",
-    "nested loops": """(param i32) (result i32) (local $i i32) (local $j i32) (local $sum i32)
-      (local.set 0 (i32.and (local.get 0) (i32.const 7)))
-      (block $done (loop $outer
-        (br_if $done (i32.ge_u (local.get $i) (local.get 0)))
-        (local.set $i (i32.add (local.get $i) (i32.const 1)))
-        (local.set $j (i32.const 0))
-        (block $inner_done (loop $inner
-          (br_if $inner_done (i32.gt_u (local.get $j) (local.get $i)))
-          (local.set $sum (i32.add (i32.mul (local.get $sum) (i32.const 3)) (local.get $j)))
-          (local.set $j (i32.add (local.get $j) (i32.const 1)))
-          (br_if $outer (i32.eq (i32.add (local.get $i) (local.get $j)) (i32.const 7)))
-          (br $inner)))
-        (br $outer)))
-      (local.get $sum)""",
-    "a branch to the function": """(param i32) (result i32)
-      (i32.const 8) (i32.const 4) (br_if 0 (local.get 0)) (i32.add)""",
-    "br_table with one label": "(param i32) (result i32) (block (br_table 0 (local.get 0))) (i32.const 6)",
-    "br_table to loops and blocks": """(param i32) (result i32) (local i32)
-      (block $out (loop $again
-        (local.set 1 (i32.add (local.get 1) (i32.const 10)))
-        (block $once (br_table $once $out $once $again $out
-          (local.tee 0 (i32.shr_u (local.get 0) (i32.const 1)))))
-        (local.set 0 (i32.const 2)) (br $again)))
-      (local.get 1)""",
-    "select": """(param i32) (result i32)
-      (i32.add (select (i32.const 1) (i32.const 2) (local.get 0)) (select (result i32) (i32.const 30) (i32.const 40)
-        (local.get 0)))""",
-    "locals begin as zero": """(param i32) (result i32) (local i64 f32 f64 v128 i32 funcref)
-      (i32.add (i32.wrap_i64 (local.get 1)) (i32.add (i32.reinterpret_f32 (local.get 2)) (i32.add (local.get 5)
-        (i32.add (i32x4.extract_lane 0 (local.get 4)) (ref.is_null (local.get 6))))))""",
-    "constants": """(param i32) (result i32)
-      (i32.xor (i32.const -2147483648) (i32.xor
-        (i32.wrap_i64 (i64.shr_u (i64.const -9223372036854775807) (i64.const 20)))
-        (i32.xor (i32.reinterpret_f32 (f32.const -nan:0x123456))
-          (i32x4.extract_lane 2 (v128.const i32x4 1 2 -3 4)))))""",
-    "nops": "(param i32) (result i32) (nop) (block (nop)) (local.get 0) (nop)",
-}
-
-
-SAME_FOR_ALL: Final = ("a dead else", "locals begin as zero", "constants", "br_table with one label")
-
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_control_flow(name: str) -> None:
     pair = Pair(f'(module (func (export "f") {FUNCTIONS[name]}))')
     ended = {pair.call("f", number) for number in SMALL}
     assert (len(ended) > 1) == (name not in SAME_FOR_ALL)
-
-
-CALLS: Final = """
-(module
-  (type $unary (func (param i32) (result i32)))
-  (type $binary (func (param i32 i32) (result i32)))
-  (table $functions (export "table") 6 funcref)
-  (table $others 2 4 funcref)
-  (elem (table $functions) (i32.const 1) func $double $square $minus)
-  (elem (table $others) (i32.const 1) funcref (ref.func $square))
-  (func $double (type $unary) (i32.add (local.get 0) (local.get 0)))
-  (func $square (type $unary) (i32.mul (local.get 0) (local.get 0)))
-  (func $minus (type $binary) (i32.sub (local.get 0) (local.get 1)))
-  (func $swap (param i32 i64) (result i64 i32) (local.get 1) (local.get 0))
-  (func (export "swapped") (param i32 i64) (result i64 i32) (call $swap (local.get 0) (local.get 1)))
-  (func (export "unary") (param i32 i32) (result i32)
-    (i32.const 5) (call_indirect (type $unary) (local.get 0) (local.get 1)) (i32.add))
-  (func (export "binary") (param i32 i32) (result i32)
-    (call_indirect (param i32 i32) (result i32) (local.get 0) (i32.const 10) (local.get 1)))
-  (func (export "other") (param i32 i32) (result i32)
-    (call_indirect $others (type $unary) (local.get 0) (local.get 1)))
-  (func $even (export "even") (param i32) (result i32)
-    (if (result i32) (local.get 0)
-      (then (call $odd (i32.sub (local.get 0) (i32.const 1)))) (else (i32.const 1))))
-  (func $odd (param i32) (result i32)
-    (if (result i32) (local.get 0)
-      (then (return (call $even (i32.sub (local.get 0) (i32.const 1))))) (else (i32.const 0))))
-  (func $fib (export "fib") (param i32) (result i32)
-    (if (i32.lt_s (local.get 0) (i32.const 2)) (then (return (local.get 0))))
-    (i32.add (call $fib (i32.sub (local.get 0) (i32.const 1))) (call $fib (i32.sub (local.get 0) (i32.const 2)))))
-  (func $deep (export "deep") (param i32) (result i32)
-    (if (i32.eqz (local.get 0)) (then (unreachable)))
-    (i32.add (call $deep (i32.sub (local.get 0) (i32.const 1))) (i32.const 1))))
-"""
 
 
 @pytest.fixture(scope="session")

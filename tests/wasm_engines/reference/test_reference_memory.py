@@ -8,54 +8,11 @@ from typing import Final
 
 import pytest
 
+from wasm_engines.reference.accesses import ACCESSES, ADDRESSES, OFFSETS, RESULT, access, accesses, lanes, length
 from wasm_engines.reference.beside import Pair
 from wavelock.core.abi import Fault
-from wavelock.core.form.immediates import Immediate
-from wavelock.core.form.operators import BY_CODE, Operator
+from wavelock.core.form.operators import Operator
 from wavelock.wasm_engines.reference.memory import PAGE, Memory
-
-KINDS: Final = {"i": "i32", "I": "i64", "f": "f32", "F": "f64", "v": "v128"}
-RESULT: Final = 64
-"""Where a function leaves what an operator answers; its other operands come from the addresses below."""
-OFFSETS: Final = (0, 5, 8, 4096, 0xFFFFFFFF)
-ADDRESSES: Final = (
-    *range(128, 137),
-    *range(PAGE - 4096 - 9, PAGE - 4096),
-    *(PAGE - 4096 - 17, PAGE - 4096 - 16, PAGE - 24, PAGE - 21, PAGE - 20, PAGE - 17, PAGE - 16, PAGE - 15),
-    *range(PAGE - 9, PAGE + 1),
-    *(0x7FFFFFF8, 0x80000000, 0xFFFFFFF8, 0xFFFFFFFB, 0xFFFFFFFF),
-)
-ACCESSES: Final = {
-    operator.name: operator
-    for operator in BY_CODE.values()
-    if operator.immediates in (Immediate.MEMARG, Immediate.MEMARG_LANE)
-}
-
-
-def lanes(operator: Operator) -> tuple[str, ...]:
-    """The last lane and the first one, where an operator has lanes."""
-    if operator.immediates is not Immediate.MEMARG_LANE:
-        return ("",)
-    bits = int(operator.name.removeprefix("v128.load").removeprefix("v128.store").removesuffix("_lane"))
-    return " 0", f" {128 // bits - 1}"
-
-
-def access(operator: Operator, offset: int, lane: str) -> str:
-    """A function that does one access at its parameter; the other operands are loaded from below RESULT."""
-    operands, _, result = operator.signature.partition(":")
-    others = "".join(
-        f"({KINDS[letter]}.load (i32.const {16 * index}))" for index, letter in enumerate(operands) if index
-    )
-    done = f"({operator.name} offset={offset}{lane} (local.get $at) {others})"
-    if result:
-        done = f"({KINDS[result]}.store (i32.const {RESULT}) {done})"
-    return f'(func (export "{offset}{lane}") (param $at i32) {done})'
-
-
-def accesses(operator: Operator) -> Iterator[str]:
-    for lane in lanes(operator):
-        for offset in OFFSETS:
-            yield f"{offset}{lane}"
 
 
 def pair_for(operator: Operator) -> Pair:
@@ -74,14 +31,6 @@ def test_an_access_is_as_wasmtime_has_it(name: str) -> None:
     ended = {pair.call(export, address) for export in accesses(ACCESSES[name]) for address in ADDRESSES}
     assert ended == {(), Fault.MEMORY_BOUNDS}
     pair.check_state()
-
-
-def length(operator: Operator) -> int:
-    """The bytes that an atomic operator accesses: 0x1E is i32.atomic.rmw.add, and every operation has seven widths."""
-    number = operator.code & 0xFFFF
-    if number < 0x10:
-        return 8 if operator.name.endswith("64") else 4
-    return (4, 8, 1, 2, 1, 2, 4)[(number - 0x10) % 7]
 
 
 @pytest.mark.parametrize("name", [name for name in ACCESSES if ".atomic." in name and "memory" not in name])

@@ -28,10 +28,12 @@ _HELPERS: Final[Mapping[str, Helper]] = {
     "charge": Helper(
         b"\x7e", b"", b"",
         """
-        global.get fuel local.get 0 i64.lt_u
-        if void call out_of_fuel end
         global.get fuel local.get 0 i64.sub global.set fuel
+        call check
         """,
+    ),
+    "check": Helper(
+        b"", b"", b"", "global.get fuel i64.const 0 i64.lt_s if void call out_of_fuel unreachable end"
     ),
     "charge_bytes": Helper(
         b"\x7f", b"\x7f", b"",
@@ -85,10 +87,10 @@ _HELPERS: Final[Mapping[str, Helper]] = {
         """,
         reserved.BUDGET,
     ),
-    "left": Helper(b"", b"\x7e", b"", "global.get fuel", reserved.LEFT),
+    "left": Helper(b"", b"\x7e", b"", "call check global.get fuel", reserved.LEFT),
     "turn": Helper(
         b"\x7f\x7e", b"\x7f\x7e", b"",
-        "local.get 1 call budget local.get 0 call wavelock_turn global.get fuel",
+        "local.get 1 call budget local.get 0 call wavelock_turn call check global.get fuel",
         reserved.TURN,
     ),
 }  # fmt: skip
@@ -176,17 +178,22 @@ class Additions:
         """Code that keeps in mind that a segment is dropped."""
         return b"\x41\x01\x24" + unsigned(self.layout.dropped_global(kind, segment))
 
-    def charge(self, cost: int, local: int, loads: bool, depth: int) -> bytes:
-        """Code that charges a segment before it runs; out of fuel it goes to the label at `depth`.
+    def charge(self, units: int, local: int, *, loads: bool, check: bool, depth: int) -> bytes:
+        """Code that charges a segment before it runs; with `check` it goes to the label at `depth` out of fuel.
 
         local: holds the fuel left; with `loads` only the global does yet.
         """
-        key = (cost, local, loads, depth)
+        key = (units, local, loads, depth if check else -1)
         if key not in self._charges:
             first = "global.get fuel" if loads else f"local.get {local}"
-            text = f"{first} i64.const {cost} i64.sub local.tee {local} i64.const 0 i64.lt_s br_if {depth}"
-            self._charges[key] = assemble(text, self._symbols)
+            less = f"i64.const {units} i64.sub" if units else ""
+            last = f"local.tee {local} i64.const 0 i64.lt_s br_if {depth}" if check else f"local.set {local}"
+            self._charges[key] = assemble(f"{first} {less} {last}", self._symbols)
         return self._charges[key]
+
+    def check_entry(self) -> bytes:
+        """Code at the beginning of a function whose first segment costs nothing."""
+        return assemble("global.get fuel i64.const 0 i64.lt_s br_if 1", self._symbols)
 
     def store_fuel(self, local: int) -> bytes:
         """Code that puts the fuel left from the local into the global."""
@@ -205,14 +212,14 @@ class Additions:
         """Code that takes a frame's weight, or traps where the depth limit is reached. local: keeps what was left."""
         text = f"""
             global.get depth local.tee {local} i32.const {weight} i32.lt_u
-            if void call too_deep end
+            if void call too_deep unreachable end
             local.get {local} i32.const {weight} i32.sub global.set depth
         """
         return assemble(text, self._symbols)
 
     def enter_leaf(self, weight: int) -> bytes:
         """The same for a heavy function that calls nothing: it only checks, as nobody reads what is left."""
-        text = f"global.get depth i32.const {weight} i32.lt_u if void call too_deep end"
+        text = f"global.get depth i32.const {weight} i32.lt_u if void call too_deep unreachable end"
         return assemble(text, self._symbols)
 
     def leave(self, local: int) -> bytes:
@@ -281,7 +288,7 @@ class Additions:
             parts.append(f"call {self._module.exports[EXPORT_ABI].index}")
         else:
             parts.append("i32.const 0")
-        parts.append("global.get fuel")
+        parts.append("call check global.get fuel")
         return Helper(b"\x7e", b"\x7f\x7e", b"", " ".join(parts), reserved.START)
 
     def _names(self, key: str) -> Mapping[str, int | bytes]:

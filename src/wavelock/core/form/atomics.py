@@ -14,7 +14,7 @@ from wavelock.core.form.steps import LETTERS, STEPS
 
 _CHECKED = """
 local.get 0 local.get OFFSET i32.add i32.const {mask} i32.and
-if void call misaligned end
+if void call misaligned unreachable end
 local.get 0 i64.extend_i32_u local.get OFFSET i64.extend_i32_u i64.add i64.const 4294967295 i64.gt_u
 if void i32.const -1 i32.load 0 4294967295 drop end ;; past every memory: the engine's own trap
 local.get 0 local.get OFFSET i32.add local.set 0

@@ -10,9 +10,12 @@ from typing import Final
 
 from wavelock.core.form.operators import BY_CODE, Operator
 
-DEFAULT: Final = 1
+PARTS: Final = 8
+"""Costs are kept in eighths of a unit. What a segment costs is their sum, rounded down."""
 FREE: Final = frozenset(("unreachable", "nop", "block", "loop", "else", "end", "drop", "return", "atomic.fence"))
 """What becomes no instruction, or ends the function. Every loop and every recursion passes a branch or a call."""
+MOVES: Final = frozenset(("local.get", "local.set", "local.tee", "i32.const", "i64.const", "f32.const", "f64.const"))
+"""What compilers mostly turn into nothing costs an eighth."""
 _DIVISION: Final = 4
 COSTS: Final = {
     "call": 4,
@@ -60,5 +63,7 @@ NATIVE_RESERVE_BYTES: Final = 512 << 10
 
 
 def cost(operator: Operator) -> int:
-    """Units that an operator costs before what its operand costs."""
-    return 0 if operator.name in FREE else COSTS.get(operator.name, DEFAULT)
+    """Eighths of a unit that an operator costs before what its operand costs."""
+    if operator.name in FREE:
+        return 0
+    return 1 if operator.name in MOVES else COSTS.get(operator.name, 1) * PARTS

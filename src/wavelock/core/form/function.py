@@ -23,13 +23,14 @@ from wavelock.core.form.module import Module
 from wavelock.core.form.nans import LANES_OF, Nans
 from wavelock.core.form.steps import STEPS, Step
 from wavelock.core.form.types import V128, VALUE_TYPES, FunctionType
+from wavelock.core.form.vectors import LOWERED, lowered
 
 I32, I64 = 0x7F, 0x7E
 ANY: Final = 0
 """An operand of dead code, which stands for every type."""
 LOCAL_GET: Final = 0x20
 LOOP: Final = 0x03
-FUEL, DEPTH = -1, -2
+FUEL, DEPTH, SECOND = -1, -2, -3
 """Keys of the pass's own locals that are no scratch for a value type."""
 
 
@@ -42,7 +43,7 @@ class Frame:
         "dead",
         "height",
         "hole",
-        "in_loop",
+        "inner",
         "label",
         "otherwise",
         "params",
@@ -50,12 +51,13 @@ class Frame:
         "top",
     )
 
-    def __init__(self, code: int, params: bytes, results: bytes, height: int, in_loop: bool) -> None:
+    def __init__(self, code: int, params: bytes, results: bytes, height: int, inner: bool) -> None:
         self.code = code
         self.params = params
         self.results = results
         self.height = height
-        self.in_loop = in_loop
+        self.inner = inner
+        """It is not the function's own."""
         self.label = params if code == LOOP else results
         self.dead = False
         self.branched = False
@@ -86,7 +88,7 @@ class FunctionPass:
         self.wide = V128 in self.local_types
         self.calls = False
         self.stack = bytearray()
-        self.frames = [Frame(0, b"", self.type.results, 0, in_loop=False)]
+        self.frames = [Frame(0, b"", self.type.results, 0, inner=False)]
         self.top = 0
         self.edits = Edits()
         self.returns: list[tuple[Edit, int]] = []
@@ -97,7 +99,7 @@ class FunctionPass:
         """What the next operator's offset is awaited for."""
         self._scratch: dict[int, int] = {}
         parameters = len(self.type.params)
-        entry = (len(self.local_types) - parameters) >> costs.LOCALS_SHIFT
+        entry = (len(self.local_types) - parameters >> costs.LOCALS_SHIFT) * costs.PARTS
         self.meter = Meter(additions, self.edits, self.scratch(FUEL), entry)
         self.nans = Nans(self.edits, parameters, self.scratch)
 
@@ -115,7 +117,8 @@ class FunctionPass:
         local_types, steps, may_be_nan = self.local_types, STEPS, LANES_OF
         has_memory = bool(self.module.memories)
         offset, height, top, cost = self.body.code, 0, 0, meter.cost
-        meter.begin(offset, 1)
+        self._entry = edits.insert(offset)
+        meter.begin_function(offset)
         whole = instructions(self.module.data, self.body.code, self.body.end, self.additions.features)
         for offset, operator, value in whole:
             if self.after is not None:
@@ -149,7 +152,7 @@ class FunctionPass:
                     stack += step.pushes
                     self.number = step.number and not _is_nan(value)
                     if step.special and not edits.muted:
-                        self._meet_special(step)
+                        self._meet_special(step, offset)
                 else:
                     meter.cost, self.top = cost, top
                     HANDLERS[code](self, step, value, offset)
@@ -168,12 +171,21 @@ class FunctionPass:
             return None
         return lambda offset: self.nans.read(len(self.stack) - 1, offset, local)
 
-    def _meet_special(self, step: Step) -> None:
+    def _meet_special(self, step: Step, offset: int) -> None:
         """A plain operator of live code that makes a NaN or has to do with vectors."""
         self.wide |= step.vector
-        lanes = step.makes
-        if lanes is not None:
-            self.after = lambda offset: self.nans.made(len(self.stack) - 1, offset, lanes)
+        name, lanes = step.operator.name, step.makes
+        edit = None
+        if name in LOWERED:
+            edit = self.edits.insert(offset, lowered(name, self.scratch(V128), self.scratch(SECOND)))
+
+        def behind(after: int) -> None:
+            if edit is not None:
+                edit.resume = after
+            if lanes is not None:
+                self.nans.made(len(self.stack) - 1, after, lanes)
+
+        self.after = behind
 
     # ---- types ----
 
@@ -243,6 +255,10 @@ class FunctionPass:
         """A segment begins at `offset`."""
         self.meter.begin(offset, len(self.frames))
 
+    def begin_loop(self, offset: int) -> None:
+        """The first segment of a loop begins at `offset`."""
+        self.meter.begin(offset, len(self.frames), check=True)
+
     def die(self) -> None:
         """The operator at hand ends a segment, and what follows it cannot be reached."""
         self.meter.end()
@@ -288,6 +304,8 @@ class FunctionPass:
             before, epilogue = additions.enter(self.weight, local), additions.leave(local)
         elif self.weight > costs.LEAF_BYTES:
             before = additions.enter_leaf(self.weight)
+        if self.calls and not self.meter.checked_entry:
+            self._entry.code = additions.check_entry()
         framed = bool(self.meter.segments)
         for edit in self.tail_calls:
             edit.code = epilogue
@@ -300,7 +318,7 @@ class FunctionPass:
         return function_body(runs, additions.probe(self.index) + before + code)
 
 
-_OWN: Final = {FUEL: I64, DEPTH: I32}
+_OWN: Final = {FUEL: I64, DEPTH: I32, SECOND: V128}
 
 
 def _is_nan(value: Value) -> bool:

@@ -50,8 +50,7 @@ def _open(walk: FunctionPass, code: int, value: Value, step: Step, offset: int) 
     found = _block_type(walk, value, offset)
     walk.settle()
     walk.pop(found.params, offset, step)
-    in_loop = code == LOOP or walk.frames[-1].in_loop
-    frame = Frame(code, found.params, found.results, len(walk.stack), in_loop)
+    frame = Frame(code, found.params, found.results, len(walk.stack), inner=True)
     walk.frames.append(frame)
     walk.push(found.params)
     return frame
@@ -65,8 +64,8 @@ def _loop(walk: FunctionPass, step: Step, value: Value, offset: int) -> None:
     walk.meter.end()
     _open(walk, LOOP, value, step, offset)
     walk.edits.insert(offset, walk.meter.load())
-    walk.meter.met(in_loop=True)
-    walk.after = walk.begin_segment
+    walk.meter.met(inner=True)
+    walk.after = walk.begin_loop
 
 
 def _if(walk: FunctionPass, step: Step, value: Value, offset: int) -> None:
@@ -95,7 +94,7 @@ def _else(walk: FunctionPass, step: Step, value: Value, offset: int) -> None:
         raise FormError(offset, "found an `else` that no `if` is open for")
     _close(walk, step, offset)
     if not frame.dead:
-        walk.edits.insert(offset, walk.meter.meet(frame.in_loop))
+        walk.edits.insert(offset, walk.meter.meet(frame.inner))
     walk.revive(frame, offset)
     frame.code = _ELSE
     walk.meter.held, walk.meter.dirty = frame.otherwise
@@ -119,15 +118,15 @@ def _join(walk: FunctionPass, frame: Frame, offset: int) -> None:
     meter, dead = walk.meter, frame.dead
     joins = frame.branched or frame.code in (_IF, _ELSE) or len(walk.frames) == 1
     if joins and not dead:
-        walk.edits.insert(offset, meter.meet(frame.in_loop))
+        walk.edits.insert(offset, meter.meet(frame.inner))
     walk.revive(frame, offset)
     if frame.code == _IF:
         meter.held, meter.dirty = frame.otherwise
-        otherwise = meter.meet(frame.in_loop)
+        otherwise = meter.meet(frame.inner)
         if otherwise:
             walk.edits.insert(offset, b"\x05" + otherwise)
     if joins or dead:
-        meter.met(frame.in_loop)
+        meter.met(frame.inner)
 
 
 # ---- branches ----
@@ -137,7 +136,7 @@ def _arrive(walk: FunctionPass, frame: Frame) -> bytes:
     """Code before a branch to a frame's label."""
     frame.branched = True
     walk.meter.reach()
-    return walk.meter.meet(frame.in_loop)
+    return walk.meter.meet(frame.inner)
 
 
 def _br(walk: FunctionPass, step: Step, value: Value, offset: int) -> None:
@@ -161,7 +160,7 @@ def _br_if(walk: FunctionPass, step: Step, value: Value, offset: int) -> None:
     held, dirty = meter.held, meter.dirty
     code = _arrive(walk, frame)
     if code and dirty and not frame.label:
-        # Only on the way out: a store in each round of a loop would cost as much as the loop.
+        # Only on the way out of the function: a store in each round of a loop would cost as much as the loop.
         edit = walk.edits.insert(offset, b"\x04\x40" + code + b"\x0c" + unsigned(value + 1) + b"\x0b")
         meter.held, meter.dirty = held, dirty
         meter.end()

@@ -113,26 +113,44 @@ DEPTH = Workload(
     faults=frozenset({"depth"}),
 )
 
-_BOTTOMLESS = {
-    "small": "(func $down (result i32) (i32.add (call $down) (i32.const 1)))",
-    "large": f"(func $down (result i32) {_MANY} (local.set 7 (i64.const 1)) (i32.wrap_i64 (i64.add (local.get 7) "
-    "(i64.extend_i32_u (call $down)))))",
-    "wide": "(func $down (result i32) (local v128 v128 v128 v128) (local.set 1 (i32x4.splat (call $self)))"
-    "(i32.add (call $down) (i32x4.extract_lane 0 (local.get 1))))",
-    "params": f"""(func $down (result i32) (call $deeper {"(i64.const 3) (f64.const 0.5)" * 12}))
-      (func $deeper (param {"i64 f64 " * 12}) (result i32)
-        (i32.add (i32.wrap_i64 (local.get 22))
-          (call $deeper {" ".join(f"(local.get {at})" for at in range(24))})))""",
+_STEP: Final = 300
+"""Calls that each turn nests more than the one before, until the fourth nests them without end."""
+_DEEPER = "(call $down (i32.sub (local.get $n) (i32.const 1)))"
+_BOTTOMLESS: Final = {
+    "small": f"""(func $down (param $n i32) (result i32)
+      (if (i32.eqz (local.get $n)) (then (return (i32.const 1))))
+      (i32.add {_DEEPER} (i32.const 1)))""",
+    "large": f"""(func $down (param $n i32) (result i32) {_MANY}
+      (local.set 8 (i64.extend_i32_u (local.get $n)))
+      (if (i32.eqz (local.get $n)) (then (return (i32.const 1))))
+      (i32.xor {_DEEPER} (i32.wrap_i64 (local.get 8))))""",
+    "wide": f"""(func $down (param $n i32) (result i32) (local v128 v128 v128 v128)
+      (local.set 2 (i32x4.splat (local.get $n)))
+      (if (i32.eqz (local.get $n)) (then (return (i32.const 1))))
+      (i32.add {_DEEPER} (i32x4.extract_lane 0 (local.get 2))))""",
+    "params": f"""(func $down (param $n i32) (result i32)
+        (call $deeper (local.get $n) {"(i64.const 3) (f64.const 0.5) " * 12}))
+      (func $deeper (param i32 {"i64 f64 " * 12}) (result i32)
+        (if (i32.eqz (local.get 0)) (then (return (i32.const 1))))
+        (i32.add (i32.wrap_i64 (local.get 23))
+          (call $deeper
+            (i32.sub (local.get 0) (i32.const 1)) {" ".join(f"(local.get {at})" for at in range(1, 25))})))""",
 }
 STACK = Workload(
     name="stack",
-    summary="recursions without end under the largest stack limit",
+    summary="deep recursions, and ones without end, under the largest limit",
     profile=table("limits", stack="1 MiB")
     + "".join(group(name, f"{name}-endless.wat") for name in _BOTTOMLESS),
     files={
         f"{name}-endless.wat": agent(
-            """(call $hear) (call $say_hash) (call $yield)
-            (if (global.get $turns) (then (call $fold (i64.extend_i32_u (call $down)))))""",
+            f"""(call $hear)
+            (call $say (i32.const 100)
+              (i64.extend_i32_u
+                (call $down
+                  (select (i32.const -1) (i32.mul (global.get $turns) (i32.const {_STEP}))
+                    (i32.eq (global.get $turns) (i32.const 3))))))
+            (call $say_hash)
+            (call $yield)""",
             rest=functions,
         )
         for name, functions in _BOTTOMLESS.items()

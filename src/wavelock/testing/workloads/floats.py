@@ -164,7 +164,7 @@ _STEPS, _MAP_TURNS = 24, 5
 _MAPS = agent(
     f"""(call $hear)
     (if (i32.eqz (global.get $turns)) (then ;; another orbit for each agent
-      (global.set $x (f32.div (f32.convert_i32_u (i32.add (call $self) (i32.const 1))) (f32.const 37)))
+      (global.set $x (f32.div (f32.convert_i32_u (i32.add (call $self) (i32.const 1))) (f32.const 43)))
       (global.set $y (f64.div (f64.convert_i32_u (i32.add (call $self) (i32.const 3))) (f64.const 41)))))
     (loop $more
       ;; the logistic map, in the chaotic range
@@ -191,9 +191,9 @@ _MAPS = agent(
           (i32.reinterpret_f32
             (f32.trunc (f32.mul (f32.demote_f64 (local.get $mix)) (f32.mul (global.get $x) (f32.const 1e6)))))))
       (br_if $more (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const {_STEPS}))))
-    (call $say (i32.const 1) (i64.reinterpret_f64 (global.get $y)))
-    (call $say (i32.const 2) (i64.extend_i32_u (i32.reinterpret_f32 (global.get $x))))
-    (call $say (i32.const 3) (i64.reinterpret_f64 (f64.sqrt (f64.sub (f64.const -2) (f64.abs (global.get $y))))))
+    (call $say (i32.const 101) (i64.reinterpret_f64 (global.get $y)))
+    (call $say (i32.const 102) (i64.extend_i32_u (i32.reinterpret_f32 (global.get $x))))
+    (call $say (i32.const 103) (i64.reinterpret_f64 (f64.sqrt (f64.sub (f64.const -2) (f64.abs (global.get $y))))))
     (call $yield_until (i32.const {_MAP_TURNS}))
     (call $say_hash)""",
     rest="""

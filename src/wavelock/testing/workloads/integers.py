@@ -100,7 +100,7 @@ _BRANCHES = agent(
       (br_if $each (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 40))))
     (call $yield_until (i32.const 4))
     (call $say_hash)
-    (call $say (i32.const 1) (i64.extend_i32_u (global.get $begun)))""",
+    (call $say (i32.const 100) (i64.extend_i32_u (global.get $begun)))""",
     rest="""
   (global $begun (mut i32) (i32.const 1))
   (func $main (global.set $begun (i32.mul (global.get $begun) (i32.const 3))))

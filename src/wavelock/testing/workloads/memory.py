@@ -25,7 +25,7 @@ _GROWS = agent(
     (call $fold (i64.load offset=65528 (i32.const 0)))
     (call $yield_until (i32.const 6))
     (call $say_hash)
-    (call $say (i32.const 1) (i64.extend_i32_u (memory.size)))""",
+    (call $say (i32.const 100) (i64.extend_i32_u (memory.size)))""",
     rest="""
   (func $grow (param $pages i32) (call $fold (i64.extend_i32_s (memory.grow (local.get $pages)))))
 """,

@@ -71,7 +71,7 @@ _LEAVES = agent(
 WORKLOAD = Workload(
     name="spawning",
     summary="trees of agents, exits, stops, orphans, bounds",
-    profile=table("limits", agents=24, spawn_depth=4)
+    profile=table("limits", agents=24, spawn_depth=3)
     + group("root", "root.wat", 2, grants={"spawn": ["branch"]}, priority=-1)
     + group("branch", "branch.wat", 0, grants={"spawn": ["branch", "leaf"]}, after=["root"])
     + group("leaf", "leaf.wat", 0, after=["branch"], priority=5),

@@ -89,7 +89,7 @@ class _Decoder:
         return weight if self._calls else leaf_weight(weight)
 
     def _live(self, operator: Operator, value: Value) -> None:
-        self._segment.cost += costs.cost(operator)
+        self._segment.parts += costs.cost(operator)
         name = operator.name
         if name in _BLOCKS:
             self._open(name, value)
@@ -240,9 +240,9 @@ class _Decoder:
     def _add(self, handler: Handler, immediate: Any) -> None:
         self._steps.append((handler, immediate))
 
-    def _begin_segment(self, cost: int = 0) -> None:
+    def _begin_segment(self, units: int = 0) -> None:
         """What costs from here on belongs to a segment of its own."""
-        self._segment = Segment(cost)
+        self._segment = Segment(units)
         if self._metered:
             self._add(control.charge, self._segment)
 

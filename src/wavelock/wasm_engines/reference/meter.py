@@ -15,12 +15,17 @@ from wavelock.wasm_engines.interface import Trap
 
 
 class Segment:
-    """Instructions that are paid for at once. The cost grows while the function is decoded."""
+    """Instructions that are paid for at once. Its parts of a unit grow while the function is decoded."""
 
-    __slots__ = ("cost",)
+    __slots__ = ("parts",)
 
-    def __init__(self, cost: int = 0) -> None:
-        self.cost = cost
+    def __init__(self, units: int = 0) -> None:
+        self.parts = units * costs.PARTS
+
+    @property
+    def cost(self) -> int:
+        """Units, rounded down."""
+        return self.parts // costs.PARTS
 
 
 class Meter:

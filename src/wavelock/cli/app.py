@@ -112,6 +112,44 @@ def inspect_run(**options: Any) -> int:
     return inspect(**options)
 
 
+@app.group("module")
+def module_group() -> None:
+    """Look at a module, or write its deterministic form: what engines run in its place."""
+
+
+memory_option = click.option("--memory", default="4 GiB", show_default=True, help="limits.memory to write into it.")
+stack_option = click.option("--stack", default="256 KiB", show_default=True, help="limits.stack to write into it.")
+feature_option = click.option("--feature", multiple=True, metavar="NAME", help="As engine.features: tail-call.")
+
+
+@module_group.command("inspect")
+@click.argument("module", type=click.Path(path_type=Path))
+@memory_option
+@stack_option
+@feature_option
+@json_option
+def inspect_module(**options: Any) -> int:
+    """Show what MODULE has and needs, and all for which it would be refused; exits with 2 where it would."""
+    from wavelock.cli.modules import inspect
+
+    return inspect(**options)
+
+
+@module_group.command("rewrite")
+@click.argument("module", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Where to write it.")
+@click.option("--any", "any_exports", is_flag=True, help="Also a module without an agent's exports.")
+@memory_option
+@stack_option
+@feature_option
+@json_option
+def rewrite_module(**options: Any) -> int:
+    """Write the deterministic form of MODULE."""
+    from wavelock.cli.modules import rewrite
+
+    return rewrite(**options)
+
+
 @app.command("conformance")
 @click.option("--engine", multiple=True, metavar="NAME", help="Only this engine. This and the next may be repeated.")
 @click.option("--scheduler", multiple=True, metavar="NAME", help="Only this scheduler.")

@@ -18,11 +18,20 @@ from wavelock.core.form.features import MVP
 from wavelock.core.form.module import Module
 from wavelock.core.form.names import function_name
 from wavelock.core.form.options import FormOptions
-from wavelock.core.form.rewrite import Written, write_module
+from wavelock.core.form.rewrite import Written, refusals, write_module
 from wavelock.core.form.sections import frame, read_sections
 from wavelock.core.form.sniff import check_header
 
-__all__ = ["FORM_VERSION", "Extern", "FormOptions", "ModuleInfo", "Rewritten", "StateSizes", "rewrite_module"]
+__all__ = [
+    "FORM_VERSION",
+    "Extern",
+    "FormOptions",
+    "ModuleInfo",
+    "Rewritten",
+    "StateSizes",
+    "rewrite_module",
+    "survey_module",
+]
 
 FORM_VERSION: Final = 2
 """Part of every digest: the same module under another version may do other things."""
@@ -96,6 +105,24 @@ def rewrite_module(data: bytes, name: str, options: FormOptions = _DEFAULT, *, a
     layout = written.layout
     sizes = StateSizes(layout.words, layout.tables, layout.table_types)
     return Rewritten(written.data, _info(module, written), written.segments, sizes)
+
+
+def survey_module(data: bytes, name: str, options: FormOptions = _DEFAULT) -> list[str]:
+    """Everything for which a module would be refused as an agent, as texts; empty for one that can be.
+
+    One text a function, and one for what lies outside of them: what follows a mistake need not mean anything.
+    """
+    module: Module | None = None
+    found: list[FormError] = []
+    try:
+        check_header(data)
+        module = frame(data)
+        read_sections(module)
+        found += refusals(module, options)
+        check_exports(module)
+    except FormError as error:
+        found.append(error)
+    return [f"{name}: {_described(error, module)}" for error in found]
 
 
 def _described(error: FormError, module: Module | None) -> str:

@@ -133,7 +133,7 @@ class Additions:
                 "MOST_PAGES": self.most_pages,
             },
         )
-        self._charges: dict[tuple[int, int, bool, int], bytes] = {}
+        self._get_fuel = assemble("global.get fuel", self._symbols)
 
     # ---- limits ----
 
@@ -183,13 +183,13 @@ class Additions:
 
         local: holds the fuel left; with `loads` only the global does yet.
         """
-        key = (units, local, loads, depth if check else -1)
-        if key not in self._charges:
-            first = "global.get fuel" if loads else f"local.get {local}"
-            less = f"i64.const {units} i64.sub" if units else ""
-            last = f"local.tee {local} i64.const 0 i64.lt_s br_if {depth}" if check else f"local.set {local}"
-            self._charges[key] = assemble(f"{first} {less} {last}", self._symbols)
-        return self._charges[key]
+        index = unsigned(local)
+        first = self._get_fuel if loads else b"\x20" + index
+        less = b"\x42" + signed(units) + b"\x7d" if units else b""
+        if not check:
+            return first + less + b"\x21" + index
+        # local.tee, i64.const 0, i64.lt_s, br_if
+        return first + less + b"\x22" + index + b"\x42\x00\x53\x0d" + unsigned(depth)
 
     def check_entry(self) -> bytes:
         """Code at the beginning of a function whose first segment costs nothing."""

@@ -42,7 +42,7 @@ def instructions(data: bytes, start: int, end: int, allowed: frozenset[str] = _N
     data: the whole module, so that offsets are the module's. allowed: features to accept that are refused else.
     Raises FormError, naming the operator, for what cannot be decoded, is refused, or runs past `end`.
     """
-    none, index, block = Immediate.NONE, Immediate.INDEX, Immediate.BLOCK
+    none, index, memarg, block = Immediate.NONE, Immediate.INDEX, Immediate.MEMARG, Immediate.BLOCK
     offset = position = start
     depth = 1
     accepted = _accepted(allowed)
@@ -64,6 +64,12 @@ def instructions(data: bytes, start: int, end: int, allowed: frozenset[str] = _N
             elif kind is index and data[position] < 0x80:
                 value = data[position]
                 position += 1
+            elif kind is index and data[position + 1] < 0x80:
+                value = data[position] & 0x7F | data[position + 1] << 7
+                position += 2
+            elif kind is memarg and data[position] < _MEMORY_INDEX_FOLLOWS and data[position + 1] < 0x80:
+                value = data[position], data[position + 1]
+                position += 2
             else:
                 value, position = _immediates(operator, data, position)
                 if kind is block:

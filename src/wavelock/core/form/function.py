@@ -29,6 +29,7 @@ I32, I64 = 0x7F, 0x7E
 ANY: Final = 0
 """An operand of dead code, which stands for every type."""
 LOCAL_GET: Final = 0x20
+LOCAL_SET: Final = 0x21
 LOOP: Final = 0x03
 FUEL, DEPTH, SECOND = -1, -2, -3
 """Keys of the pass's own locals that are no scratch for a value type."""
@@ -134,6 +135,9 @@ class FunctionPass:
                 if kind in may_be_nan:
                     self.after = self.read_local(value)  # type: ignore[arg-type]
                     self.number = False
+            elif code == LOCAL_SET and self.is_plain_set(value, height):
+                cost += 1
+                del stack[-1]
             else:
                 step = steps[code]
                 seen.add(step)
@@ -158,12 +162,20 @@ class FunctionPass:
                     HANDLERS[code](self, step, value, offset)
                     cost, top = meter.cost, self.top
                     height = self.frames[-1].height if self.frames else 0
-            top = max(top, len(stack))
+            if len(stack) > top:  # noqa: PLR1730 - max() is a call for every operator
+                top = len(stack)
         self.top = top
         if offset + 1 != self.body.end:
             left = self.body.end - offset - 1
             raise FormError(offset + 1, f"found {left} bytes after the `end` that closes the function, expected none")
         return self._written()
+
+    def is_plain_set(self, value: Value, height: int) -> bool:
+        """Whether a local.set puts an integer where it belongs: the common case, in which nothing else is to do."""
+        stack, types = self.stack, self.local_types
+        if len(stack) <= height or value >= len(types):  # type: ignore[operator]
+            return False
+        return stack[-1] == types[value] and stack[-1] not in LANES_OF  # type: ignore[index]
 
     def read_local(self, local: int) -> Callable[[int], None] | None:
         """What to do behind a read of a local that can hold a NaN."""
@@ -192,6 +204,9 @@ class FunctionPass:
     def pop(self, expected: bytes, offset: int, step: Step) -> None:
         """Takes operands off the stack, the last of `expected` first."""
         stack, frame = self.stack, self.frames[-1]
+        if stack.endswith(expected) and len(stack) - frame.height >= len(expected):
+            del stack[len(stack) - len(expected) :]
+            return
         for code in reversed(expected):
             if len(stack) == frame.height:
                 if frame.dead:

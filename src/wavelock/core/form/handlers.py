@@ -307,7 +307,7 @@ def _local(walk: FunctionPass, value: Value, offset: int) -> int:
 
 def _local_set(walk: FunctionPass, step: Step, value: Value, offset: int) -> None:
     local = _local(walk, value, offset)
-    if not walk.edits.muted:
+    if walk.local_types[local] in LANES_OF and not walk.edits.muted:
         walk.nans.written(len(walk.stack) - 1, local, walk.number)
     walk.pop(walk.local_types[local : local + 1], offset, step)
 

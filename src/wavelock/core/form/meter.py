@@ -7,8 +7,8 @@ does not). Where ways through the code meet, one state must hold on all of them:
 - at the end of the function: the global has it.
 Before a call the global must have it; behind one only the global does.
 
-Every segment is charged, but whether the fuel has run out is looked at only where a function begins, at the head of each
-loop, and at the end of the turn: no way through the code is endless without passing one of these.
+Every segment is charged, but whether the fuel has run out is looked at only where a function begins, at the head of
+each loop, and at the end of the turn: no way through the code is endless without passing one of these.
 """
 
 from __future__ import annotations

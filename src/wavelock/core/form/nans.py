@@ -3,8 +3,8 @@
 An operator that makes a NaN may leave any bits in it as long as nothing can see them. So nothing is done where an
 operand's only consumer hides the bits: arithmetic, whose own NaN is made canonical in turn, comparisons, conversions
 to integers. A local may hold such raw values too, if nothing else is ever put into it: a NaN that came from memory has
-bits of its own, which must stay. What a local gets and who reads it is known at the end of the function; until then places
-are kept, behind the operators that make NaNs and behind the reads of locals.
+bits of its own, which must stay. What a local gets and who reads it is known at the end of the function; until then
+places are kept, behind the operators that make NaNs and behind the reads of locals.
 
 Every name of lanes is one of f32, f64, f32x4, f64x2.
 """

@@ -68,6 +68,21 @@ def _check_memory(module: Module, options: FormOptions) -> None:
         )
 
 
+def refusals(module: Module, options: FormOptions) -> Iterator[FormError]:
+    """What of a module whose sections were read cannot be: the first in each function, and of the whole."""
+    additions = Additions(module, options, frozenset(module.declared), abi=False, probing=False)
+    try:
+        _check_state(module)
+        _check_memory(module, options)
+    except FormError as error:
+        yield error
+    for index in range(len(module.functions)):
+        try:
+            FunctionPass(module, additions, index).run()
+        except FormError as error:
+            yield FormError(error.offset, error.what, index)
+
+
 def _write(module: Module, options: FormOptions, abi: bool, *, probing: bool) -> Written:
     additions = Additions(module, options, frozenset(module.declared), abi=abi, probing=probing)
     needed, segments, labels = set(module.features), 0, 0

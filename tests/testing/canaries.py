@@ -17,7 +17,7 @@ import numpy as np
 
 from wavelock import hookimpl
 from wavelock.core.digest import hash_bytes
-from wavelock.core.errors import EnvironmentFailure
+from wavelock.core.errors import EnvironmentFailure, ModuleError
 from wavelock.core.shard import GroupPlan, Message, Reply, Request, Turns, U32Array
 from wavelock.plugins.members import Member, NoSettings, Unavailable
 from wavelock.schedulers.round_robin import RoundRobin, RoundRobinSettings
@@ -145,6 +145,19 @@ class FailingEngine:
         return _engine(FailingEngine._fail)
 
 
+class PickyEngine:
+    """Refuses every module."""
+
+    @staticmethod
+    def _refuse(_plan: GroupPlan) -> GroupPlan:
+        raise ModuleError("canary runs nothing of this kind")
+
+    @staticmethod
+    @hookimpl
+    def wavelock_engine() -> Member[Any]:
+        return _engine(plan=PickyEngine._refuse)
+
+
 class UnavailableEngine:
     @staticmethod
     @hookimpl
@@ -183,7 +196,7 @@ class _ByIdentity(_Leaking):
 
     def order(self, ready: list[int], wave: int) -> list[int]:
         tokens = {_Token(): agent for agent in ready}
-        self.kept += [*tokens, *(_Token() for _ in range(len(self.kept) % 13))]
+        self.kept.extend([*tokens, *(_Token() for _ in range(len(self.kept) % 13))])
         return [tokens[token] for token in frozenset(tokens)]
 
 
@@ -246,7 +259,7 @@ class UntidyScheduler:
 
     class _Raises(_Leaking):
         def order(self, ready: list[int], wave: int) -> list[int]:
-            return [{}[wave]]
+            return [dict[int, int]()[wave]]
 
     @staticmethod
     @hookimpl

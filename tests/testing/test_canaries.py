@@ -18,10 +18,10 @@ With = Callable[[str], Registry]
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def engine_report(registry: Registry, workload: str = "state", **choices: Any) -> Report:
+def engine_report(registry: Registry, workload: str = "state") -> Report:
     """A workload in which six agents take a turn in each of the first waves, on the canary's engine."""
     return run_conformance(
-        registry, engines=["canary"], schedulers=["round-robin"], workers=[("inline", 1)], workloads=[workload], **choices
+        registry, engines=["canary"], schedulers=["round-robin"], workers=[("inline", 1)], workloads=[workload]
     )
 
 

@@ -138,6 +138,20 @@ def test_without_a_backend_models_are_unavailable() -> None:
         run_conformance(registry, workloads=["inference"])
 
 
+def test_an_engine_may_refuse_what_is_optional_and_nothing_else(registry_with: Callable[[str], Registry]) -> None:
+    report = run_conformance(
+        registry_with("PickyEngine"),
+        engines=["canary"], schedulers=["dag"], workers=[("inline", 1)], workloads=["state", "simd-stack", "simd-depth"],
+    )  # fmt: skip
+    statuses = {outcome.case.workload.name: outcome.status for outcome in report.outcomes}
+    assert statuses == {"state": Status.ERROR, "simd-stack": Status.UNAVAILABLE, "simd-depth": Status.UNAVAILABLE}
+    assert {outcome.told for outcome in report.not_run} == {"canary runs nothing of this kind"}
+    assert not report.conforms
+    only = run_conformance(registry_with("PickyEngine"), engines=["canary"], workloads=["simd-depth"], quick=True)
+    assert not only.errors
+    assert not only.conforms, "nothing was shown"
+
+
 # ---- cases ----
 
 QUICKLY = {"engines": ["wasmtime"], "schedulers": ["round-robin"], "workers": [("inline", 1)]}

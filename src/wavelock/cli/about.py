@@ -14,11 +14,11 @@ import click
 
 from wavelock._version import VERSION
 from wavelock.cli.report import emit
+from wavelock.core.cache import cache_folder
 from wavelock.core.errors import EXIT_DONE, UserError
 from wavelock.core.profile_reader import DEFAULTS
 from wavelock.core.schema import profile_schema
 from wavelock.plugins.manager import Listed, Registry
-from wavelock.core.cache import cache_folder
 
 _PACKAGES: Final = ("wasmtime", "numpy", "msgspec", "pluggy", "blake3", "anyio", "onnxruntime", "wasmer")
 

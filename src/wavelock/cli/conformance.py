@@ -137,17 +137,18 @@ def _show(report: Report, compared: Compared | None) -> None:
     click.echo(f"\n{'   '.join(f'{mark} {name}' for name, mark in MARKS.items())}\n")
     for number, workload in enumerate(report.workloads, 1):
         click.echo(f"{number:>4} {workload.name:<12} {workload.summary}")
-    for lines, head in (
-        ([f"{each.case}: {each}\n  compared with {each.reference}" for each in report.differences], "differences"),
-        ([f"{each.case}: {one_line(each.told)}" for each in report.errors], "errors"),
-        ([f"{each.family} {each.name}: {one_line(each.reason)}; {one_line(each.remedy)}" for each in report.unavailable],
-         "unavailable"),
-        ([] if compared is None else _compared_lines(compared), "against the other report"),
-    ):  # fmt: skip
+    lists = {
+        "differences": [f"{each.case}: {each}\n    compared with {each.reference}" for each in report.differences],
+        "errors": [f"{each.case}: {one_line(each.told)}" for each in report.errors],
+        "not run": _not_run(report),
+        "unavailable": [
+            f"{each.family} {each.name}: {one_line(f'{each.reason}; {each.remedy}')}" for each in report.unavailable
+        ],
+        "against the other report": [] if compared is None else _compared_lines(compared),
+    }
+    for head, lines in lists.items():
         if lines:
-            click.echo(f"\n{head}:")
-            for line in lines:
-                click.echo(f"  {line}")
+            click.echo("\n".join([f"\n{head}:", *(f"  {line}" for line in lines)]))
     click.echo(f"\n{_verdict(report)}")
 
 
@@ -174,6 +175,12 @@ def _matrix(report: Report) -> Table:
 def _mark(outcomes: list[Outcome]) -> Text:
     status = worst(outcomes).value
     return Text(MARKS[status], style=_STYLES[status])
+
+
+def _not_run(report: Report) -> list[str]:
+    """One line for each workload and reason, not for each combination."""
+    rows = [(each.case.workload.name, one_line(each.told)) for each in report.not_run]
+    return [f"{name}: {told}" for name, told in dict.fromkeys(rows)]
 
 
 def _compared_lines(compared: Compared) -> list[str]:

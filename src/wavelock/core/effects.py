@@ -70,7 +70,7 @@ class Effects:
         self._models = models
         self._limits = limits
         self._directory = frame(Inbound.DIRECTORY, 0, 0, directory)
-        self._timer_number = 0
+        self.timer_number = 0
         self._dead_timers = 0
         self._lost_logged: set[int] = set()
         self._apply: dict[int, Callable[[Agent, Effect, bytes], None]] = {
@@ -211,8 +211,8 @@ class Effects:
             self._refuse(agent, effect, Reason.LIMIT)
             return
         agent.timers += 1
-        self._timer_number += 1
-        heapq.heappush(self.timers, (due, agent.number, self._timer_number, agent.life, effect.tag))
+        self.timer_number += 1
+        heapq.heappush(self.timers, (due, agent.number, self.timer_number, agent.life, effect.tag))
 
     def _log(self, agent: Agent, effect: Effect, data: bytes) -> None:
         text = data[effect.start : effect.end].decode(errors="replace")
@@ -346,6 +346,13 @@ class Effects:
         self._unwatch(agent)
         agent.children.clear()
         self._greet(agent)
+
+    def restore_timers(self, timers: list[tuple[int, int, int, int, int]], number: int) -> None:
+        """Take over captured timers; those of lives that are over count as such."""
+        self.timers[:] = timers
+        heapq.heapify(self.timers)
+        self.timer_number = number
+        self._dead_timers = sum(map(self._is_dead, timers))
 
     def _forget_timers(self, agent: Agent) -> None:
         """Timers of a life that is over are never due. They leave the heap once they are more than half of it."""

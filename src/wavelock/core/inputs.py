@@ -110,6 +110,19 @@ class _Stream:
         self._dealt = 0
         self.head = next(records, None)
 
+    @property
+    def given(self) -> int:
+        """How many records it has given."""
+        return self._dealt
+
+    def skip(self, count: int) -> None:
+        """Go past the records that were given before a run was captured. Raises UserError where there are fewer."""
+        for _ in range(count):
+            if self.head is None:
+                raise UserError(f"inputs.{self._section.name}: found {self._dealt} records, expected at least {count}")
+            self._dealt += 1
+            self.head = next(self._records, None)
+
     def _targets(self) -> Sequence[int]:
         if self._section.deal == "all":
             return self._agents
@@ -182,6 +195,18 @@ class LiveFeed:
                 yield row
             else:
                 intake.take(row)
+
+    def capture(self) -> tuple[list[int], list[Input]]:
+        """How many records each stream has given, and the posts that wait."""
+        with self._lock:
+            return [stream.given for stream in self._streams], list(self._posts)
+
+    def restore(self, given: Sequence[int], posts: Sequence[Input]) -> None:
+        """Go on where `capture` was. Raises UserError, InputError for files that do not go as far."""
+        for stream, count in zip(self._streams, given, strict=True):
+            stream.skip(count)
+        with self._lock:
+            self._posts.extend(posts)
 
     def close(self) -> None:
         """See `ports.FeedPort`."""

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from wavelock.core.abi import FRAME_HEADER, TURN_HEADER, WORLD, EndReason, Fault, Flag, Inbound, frame, frame_bytes
 from wavelock.core.digest import wave_digest
 from wavelock.core.effects import Effects
-from wavelock.core.errors import PluginError
+from wavelock.core.errors import PluginError, UserError
 from wavelock.core.outbox import Effect, EffectTuple, MalformedOutboxError, parse_outbox
 from wavelock.core.population import Agent, Group, Population
 from wavelock.core.ports import SchedulerPort
@@ -82,26 +82,43 @@ class Kernel:
     ) -> None:
         """counts: agents of each group at the start. latencies: of each model. header: the first link of the chain."""
         self.population = Population(groups)
-        self.digest = header
+        self.header = self.digest = header
         self.wave = _NO_WAVE
-        self._effects = Effects(self.population, topics, len(latencies), limits, directory)
+        self.effects = Effects(self.population, topics, len(latencies), limits, directory)
         self._latencies = latencies
         self._scheduler = scheduler
         self._scheduler_name = scheduler_name
         self._seed = seed
         self._wave_ns = wave_ns
-        self._batches: list[DueBatch] = []
+        self.batches: list[DueBatch] = []
         self._bounced: list[tuple[Agent, bytes]] = []
         for group, count in zip(groups, counts, strict=True):
             for _ in range(count):
-                self._effects.bear(group, group.config)
-        self._first_births = self._effects.record.births
+                self.effects.bear(group, group.config)
+        self._first_births = self.effects.record.births
         self._scheduled = 0
 
     @property
     def store(self) -> dict[bytes, bytes]:
         """The state that agents share. Not to be changed."""
-        return self._effects.store.values
+        return self.effects.store.values
+
+    # ---- captured and restored, see `capture` ----
+
+    def capture_scheduler(self) -> bytes:
+        """The scheduler's own state."""
+        self._introduce()
+        return self._scheduler.capture()
+
+    def restore_chain(self, wave: int, digest: bytes, scheduler: bytes) -> None:
+        """Go on behind a wave. Raises UserError where the scheduler cannot take over its state."""
+        self.wave, self.digest = wave, digest
+        self._first_births = []
+        self._introduce()
+        try:
+            self._scheduler.restore(scheduler)
+        except ValueError as error:
+            raise UserError(f'scheduler "{self._scheduler_name}": {error}') from None
 
     # ---- between waves ----
 
@@ -109,26 +126,26 @@ class Kernel:
         """The number of the next wave, or None where nothing is ready and nothing is due."""
         if inputs_wait or self.population.ready.find(1) >= 0:
             return self.wave + 1
-        self._effects.drop_dead_timers()
-        dues = [batch.due for batch in self._batches] + [timer[0] for timer in self._effects.timers[:1]]
+        self.effects.drop_dead_timers()
+        dues = [batch.due for batch in self.batches] + [timer[0] for timer in self.effects.timers[:1]]
         return min(dues) if dues else None
 
     def open_wave(self, wave: int) -> WaveRecord:
         """Begin a wave."""
         self.wave = wave
-        record = self._effects.open_wave(wave)
+        record = self.effects.open_wave(wave)
         record.births, self._first_births = self._first_births, []
         return record
 
     def due_batches(self) -> list[DueBatch]:
         """The batches whose answers enter before this wave; they are due no more."""
-        due = [batch for batch in self._batches if batch.due <= self.wave]
-        self._batches = [batch for batch in self._batches if batch.due > self.wave]
+        due = [batch for batch in self.batches if batch.due <= self.wave]
+        self.batches = [batch for batch in self.batches if batch.due > self.wave]
         return due
 
     def intake(self, answers: list[Answered], inputs: list[Input]) -> None:
         """Let in what is due and what comes from outside, in the mailbox's order. answers: in any order."""
-        record = self._effects.record
+        record = self.effects.record
         record.answers = sorted(answers, key=lambda row: (row.request_wave, row.position))
         record.inputs = inputs
         for answer in record.answers:
@@ -143,26 +160,26 @@ class Kernel:
             return
         flags = Flag.ERROR if row.reason else 0
         payload = row.reason.to_bytes(4, "little") if row.reason else row.payload
-        self._effects.answer(agent, Inbound.INFERENCE, row.model, row.tag, payload, flags)
+        self.effects.answer(agent, Inbound.INFERENCE, row.model, row.tag, payload, flags)
 
     def _take_timers(self) -> None:
-        timers = self._effects.timers
+        timers = self.effects.timers
         due = []
         while timers and timers[0][0] <= self.wave:
-            due.append(self._effects.pop_timer())
+            due.append(self.effects.pop_timer())
         for _, number, _, life, tag in sorted(due, key=lambda timer: timer[1:3]):
             agent = self.population.agents[number]
             if not agent.ended and agent.life == life:
                 agent.timers -= 1
-                self._effects.answer(agent, Inbound.TIMER, 0, tag, b"")
+                self.effects.answer(agent, Inbound.TIMER, 0, tag, b"")
 
     def _take_input(self, row: Input) -> None:
         agent = self.population.agents[row.agent]
         message = frame(Inbound.MESSAGE, WORLD, row.tag, row.payload)
         reason = self.population.put_mail(agent, message, RESERVED_FRAMES, RESERVED_BYTES)
         if reason:
-            self._effects.record.lost += 1
-            self._effects.log(agent, 1, f"lost an outside input of {len(row.payload)} bytes")
+            self.effects.record.lost += 1
+            self.effects.log(agent, 1, f"lost an outside input of {len(row.payload)} bytes")
 
     def inbox_room(self, agent: int) -> int:
         """The largest payload that an agent's inbox can ever take, in bytes."""
@@ -184,15 +201,15 @@ class Kernel:
 
     def take_births(self) -> tuple[U32Array, U32Array]:
         """Ids and groups of the agents to be created before this wave's turns."""
-        ids = [number for number in self._effects.births if not self.population.agents[number].ended]
-        self._effects.births.clear()
+        ids = [number for number in self.effects.births if not self.population.agents[number].ended]
+        self.effects.births.clear()
         groups = [self.population.agents[number].group.index for number in ids]
         return np.array(ids, np.uint32), np.array(groups, np.uint32)
 
     def take_drops(self) -> U32Array:
         """Ids of the agents whose instances are needed no more."""
-        drops = np.array(self._effects.drops, np.uint32)
-        self._effects.drops.clear()
+        drops = np.array(self.effects.drops, np.uint32)
+        self.effects.drops.clear()
         return drops
 
     def set_capacities(self, ids: U32Array, capacities: U32Array) -> None:
@@ -235,7 +252,7 @@ class Kernel:
 
     def pack(self, plan: U32Array) -> tuple[U32Array, list[bytes]]:
         """Every planned agent's inbox: lengths in bytes, and the inboxes in plan order."""
-        record = self._effects.record
+        record = self.effects.record
         record.plan = plan
         wave = self.wave
         time_ns = wave * self._wave_ns & 0xFFFFFFFFFFFFFFFF
@@ -275,12 +292,12 @@ class Kernel:
 
     def commit(self, turns: Turns) -> WaveRecord:
         """Apply a wave's effects in plan order and close its record."""
-        record = self._effects.record
+        record = self.effects.record
         record.fuel, record.outbox_bytes = turns.fuel.copy(), turns.outbox_bytes.copy()
         record.fault_codes, record.fault_details = turns.faults.copy(), turns.details.copy()
         record.outboxes = bytes(turns.outboxes[: int(turns.outbox_bytes.sum())])
         for agent, message in self._bounced:
-            self._effects.bounce(agent, message)
+            self.effects.bounce(agent, message)
         self._bounced.clear()
         self._apply_all(record)
         self._queue_requests(record)
@@ -309,24 +326,24 @@ class Kernel:
             record.fault_codes[index], record.fault_details[index] = Fault.DENIED, denied
             self._fault(agent, Fault.DENIED, f"effect {denied} has no grant")
         elif not agent.ended:
-            self._effects.apply(agent, effects, data)
+            self.effects.apply(agent, effects, data)
 
     def _first_denied(self, agent: Agent, effects: list[EffectTuple], data: bytes) -> int | None:
         return next(
-            (at for at, effect in enumerate(effects) if self._effects.denied(agent, Effect._make(effect), data)), None
+            (at for at, effect in enumerate(effects) if self.effects.denied(agent, Effect._make(effect), data)), None
         )
 
     def _fault(self, agent: Agent, fault: Fault, detail: str) -> None:
         """End a turn: its effects are dropped, its instance is not used again; the restart policy follows."""
-        self._effects.record.faults.append(FaultRow(agent.number, fault, detail))
+        self.effects.record.faults.append(FaultRow(agent.number, fault, detail))
         if fault == Fault.DENIED:
-            self._effects.log(agent, 1, f"denied: {detail}")
+            self.effects.log(agent, 1, f"denied: {detail}")
         if agent.ended:
             return
         if agent.group.restart_fresh and agent.restarts < agent.group.limits.restarts:
-            self._effects.restart(agent)
+            self.effects.restart(agent)
         else:
-            self._effects.end(agent, EndReason.FAULTED)
+            self.effects.end(agent, EndReason.FAULTED)
 
     def _queue_requests(self, record: WaveRecord) -> None:
         by_model: dict[int, list[Request]] = {}
@@ -334,11 +351,11 @@ class Kernel:
             by_model.setdefault(request.model, []).append(request)
         for model in sorted(by_model):
             due = self.wave + self._latencies[model]
-            self._batches.append(DueBatch(due, self.wave, model, by_model[model]))
+            self.batches.append(DueBatch(due, self.wave, model, by_model[model]))
 
     def new_batches(self) -> list[DueBatch]:
         """The batches that the last commit queued."""
-        return [batch for batch in self._batches if batch.wave == self.wave]
+        return [batch for batch in self.batches if batch.wave == self.wave]
 
 
 def _detail(fault: int, detail: int) -> str:

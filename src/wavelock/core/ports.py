@@ -69,6 +69,12 @@ class SchedulerPort(Protocol):
     def plan(self, wave: int, ready: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
         """A non-empty subset of the ready ids, each once, in commit order."""
 
+    def capture(self) -> bytes:
+        """The scheduler's own state."""
+
+    def restore(self, state: bytes) -> None:
+        """Take over a captured state. Raises ValueError for one that does not fit."""
+
 
 class FeedPort(Protocol):
     """Where outside inputs come from: files and posted messages, or a journal."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
@@ -20,6 +20,7 @@ from typing import Protocol
 import numpy as np
 
 from wavelock.core.abi import ALIGNMENT, FRAME_HEADER, Fault
+from wavelock.core.capture import capture_kernel, decode, encode, instances_of, restore_kernel
 from wavelock.core.errors import UserError, WavelockError
 from wavelock.core.events import AgentFault, LogLine, Output, RunEnded, RunStarted, WaveCommitted
 from wavelock.core.inputs import LiveFeed
@@ -86,13 +87,19 @@ class RunLoop:
 
         Raises EnvironmentFailure, and UserError for what only shows while running (an input record too large).
         """
+        with self._exclusively():
+            return self._step_or_fail()
+
+    @contextlib.contextmanager
+    def _exclusively(self) -> Iterator[None]:
+        """One thread at a time works on the run. Raises UserError for a second one, and for a run that is over."""
         if not self._stepping.acquire(blocking=False):
             raise UserError("a wave of this run is in progress already: one thread steps, and no observer does")
         try:
             self._stepper = threading.get_ident()
             if self._closed or self._ended == "failed":
                 raise UserError(f"this run {'is closed' if self._closed else 'has failed'}; open a new Runtime")
-            return self._step_or_fail()
+            yield
         finally:
             self._stepper = 0
             self._stepping.release()
@@ -229,6 +236,49 @@ class RunLoop:
     def started(self) -> RunStarted:
         """What this run was assembled as."""
         return self._parts.started
+
+    # ---- capture and restore ----
+
+    def capture(self) -> bytes:
+        """The run as it is between two waves: every agent's memory and hidden state, mail, timers, the shared state.
+
+        A `Runtime` of the same profile goes on from it with `restore`, on any engine, with any workers, to the same
+        digests. Raises UserError for a run that is closed, failed or in the middle of a wave; EnvironmentFailure.
+        """
+        with self._exclusively():
+            totals = [self._waves, self._turns, self._messages, self._fuel, self._fault_count]
+            state = capture_kernel(
+                self._kernel,
+                lambda numbers: self._parts.shards.capture(np.array(numbers, np.uint32)),
+                self._live_feed("captured").capture(),
+                totals,
+            )
+            return encode(state)
+
+    def restore(self, data: bytes) -> None:
+        """Go on from what `capture` gave: before the first wave, and without a run file, which would lack a beginning.
+
+        Raises UserError for a capture that is not of this profile and these modules, or damaged; EnvironmentFailure.
+        """
+        with self._exclusively():
+            feed = self._live_feed("restored")
+            if self._parts.journal is not None:
+                raise UserError("a run that goes on from a capture cannot write a run file: use record=False")
+            if self._kernel.wave >= 0 or self._waves:
+                raise UserError(f"a capture is restored before the first wave; this run is at wave {self._kernel.wave}")
+            state = decode(data, self._kernel.header)
+            restore_kernel(self._kernel, state)
+            self._parts.shards.restore(*instances_of(state))
+            feed.restore(state.streams, state.posts)
+            for batch in self._kernel.batches:
+                self._parts.inference.submit(batch.wave, batch.model, [request.payload for request in batch.requests])
+            self._waves, self._turns, self._messages, self._fuel, self._fault_count = state.totals
+
+    def _live_feed(self, what: str) -> LiveFeed:
+        feed = self._parts.feed
+        if not isinstance(feed, LiveFeed):
+            raise UserError(f"a replay cannot be {what}: it takes its outside inputs from the run file")
+        return feed
 
     # ---- from outside ----
 

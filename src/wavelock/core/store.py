@@ -47,6 +47,10 @@ class Store:
             if not self._lengths[len(prefix)]:
                 del self._lengths[len(prefix)]
 
+    def watch_rows(self) -> list[tuple[bytes, list[tuple[int, int]]]]:
+        """Every prefix and its (agent, tag), in order of watching."""
+        return [(prefix, list(watchers.items())) for prefix, watchers in self._watches.items()]
+
     def watchers(self, key: bytes) -> Iterator[tuple[int, int]]:
         """(agent, tag) of every watch that a key falls under: shorter prefixes first, then in order of watching."""
         for length in sorted(self._lengths):

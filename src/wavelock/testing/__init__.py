@@ -1,4 +1,4 @@
-"""The conformance suite, for authors of plugins: does a run come to the same digest with yours? `docs/conformance.md`."""
+"""The conformance suite: does a run come to the same digest with every plugin? `docs/conformance.md`."""
 
 from __future__ import annotations
 

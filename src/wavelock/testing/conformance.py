@@ -5,6 +5,7 @@ Rules:
 - The reference itself is run twice and compared with itself: no case compares a run with nothing.
 - Every combination also runs one small workload again, and once more under another seed, which must show.
 - A case that ends with an error is an error of that case, never a difference; the suite goes on.
+- What an engine refuses is unavailable where a workload says that it may be, and an error elsewhere.
 """
 
 from __future__ import annotations
@@ -12,16 +13,15 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from wavelock.core.errors import UserError, WavelockError
+from wavelock.core.errors import ModuleError, UserError, WavelockError
 from wavelock.core.reading import nearest
 from wavelock.plugins.manager import Registry
-from wavelock.testing.combinations import Combination, Missing, Selection, combine, missing, reference_of, usable
+from wavelock.testing.combinations import Combination, Selection, combine, missing, reference_of, usable
 from wavelock.testing.differences import Place, first_difference
 from wavelock.testing.report import Case, Check, Difference, Outcome, Report, Status, versions
 from wavelock.testing.trace import Trace, run_workload
@@ -74,8 +74,9 @@ class Conformance:
         return [replace(each, backend=backend) for each in self.combinations for backend in self._backends]
 
     def _no_backend(self) -> str:
-        reasons = [f"{item.name}: {item.reason}; {item.remedy}" for item in self.unavailable if item.family == "model_backend"]
-        return "no inference backend can be used here" + (f" ({'; '.join(reasons)})" if reasons else "")
+        missing = (item for item in self.unavailable if item.family == "model_backend")
+        reasons = "; ".join(f"{item.name}: {item.reason}; {item.remedy}" for item in missing)
+        return f"no inference backend can be used here{f' ({reasons})' if reasons else ''}"
 
     # ---- one case ----
 
@@ -87,7 +88,9 @@ class Conformance:
         try:
             difference, trace = self._compare(case)
         except Exception as error:
-            return Outcome(case, Status.ERROR, _told(error), elapsed_s=time.perf_counter() - began)
+            refused = case.workload.optional and isinstance(error, ModuleError)
+            status = Status.UNAVAILABLE if refused else Status.ERROR
+            return Outcome(case, status, _told(error), elapsed_s=time.perf_counter() - began)
         status = Status.EQUAL if difference is None else Status.DIFFERS
         told = "" if difference is None else str(difference)
         return Outcome(case, status, told, difference, trace.digest.hex(), time.perf_counter() - began)

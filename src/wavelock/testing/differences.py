@@ -96,7 +96,10 @@ def _fault(code: int) -> str:
 
 def _boxes(one: bytes, other: bytes) -> tuple[str, str]:
     """Two outboxes in words, around the first byte that differs."""
-    at = next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), min(len(one), len(other)))
-    word = at // _WORD * _WORD
-    shown = [f"offset {word}: {box[word : word + _WORD].hex(' ', 4) or 'the end'} ({len(box)} bytes)" for box in (one, other)]
-    return shown[0], shown[1]
+    pairs = enumerate(zip(one, other, strict=False))
+    at = next((at for at, (mine, theirs) in pairs if mine != theirs), min(len(one), len(other)))
+    return _word(one, at // _WORD * _WORD), _word(other, at // _WORD * _WORD)
+
+
+def _word(box: bytes, at: int) -> str:
+    return f"offset {at}: {box[at : at + _WORD].hex(' ', 4) or 'the end'} ({len(box)} bytes)"

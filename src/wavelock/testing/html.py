@@ -40,7 +40,8 @@ def render(report: Report, compared: Compared | None = None) -> str:
         _versions(report),
         f"<h2>Matrix</h2>{_matrix(report)}",
         _differences(report),
-        _errors(report.errors),
+        _reasons("Errors", report.errors),
+        _reasons("Not run", report.not_run),
         _compared(compared),
         _unavailable(report),
         _workloads(report),
@@ -64,8 +65,8 @@ def _versions(report: Report) -> str:
     found = report.versions
     engines = ", ".join(f"{name} {version}" for name, version in found["engines"].items())
     return (
-        f"<p>Wavelock {escape(found['wavelock'])} (form {found['form']}, ABI {found['abi']}, digest {found['digest']}), "
-        f"Python {escape(found['python'])}, {escape(found['system'])}; {escape(engines)}.</p>"
+        f"<p>Wavelock {escape(found['wavelock'])} (form {found['form']}, ABI {found['abi']}, digest {found['digest']}),"
+        f" Python {escape(found['python'])}, {escape(found['system'])}; {escape(engines)}.</p>"
     )
 
 
@@ -102,11 +103,11 @@ def _differences(report: Report) -> str:
     return f"<h2>Differences</h2>{_table(heads, rows)}"
 
 
-def _errors(errors: Sequence[Outcome]) -> str:
-    if not errors:
+def _reasons(head: str, outcomes: Sequence[Outcome]) -> str:
+    if not outcomes:
         return ""
-    rows = [(each.case.workload.name, each.case.combination, each.case.check.value, each.told) for each in errors]
-    return f"<h2>Errors</h2>{_table(('workload', 'combination', 'check', 'error'), rows)}"
+    rows = [(each.case.workload.name, each.case.combination, each.case.check.value, each.told) for each in outcomes]
+    return f"<h2>{head}</h2>{_table(('workload', 'combination', 'check', 'reason'), rows)}"
 
 
 def _compared(compared: Compared | None) -> str:

@@ -8,7 +8,6 @@ the suite that runs it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -67,7 +66,7 @@ def _suite(config: pytest.Config) -> Conformance:
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Module | None:
     """Find the suite where the package is asked for: its name is not one that pytest looks for by itself."""
-    if file_path.parent == Path(__file__).parent and file_path.name == SUITE and not parent.session.isinitpath(file_path):
+    if file_path == Path(__file__).with_name(SUITE) and not parent.session.isinitpath(file_path):
         return pytest.Module.from_parent(parent, path=file_path)
     return None
 
@@ -93,6 +92,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def wavelock_conformance(pytestconfig: pytest.Config) -> Iterator[Conformance]:
+def wavelock_conformance(pytestconfig: pytest.Config) -> Conformance:
     """The suite, as the options pick it."""
-    yield _suite(pytestconfig)
+    return _suite(pytestconfig)

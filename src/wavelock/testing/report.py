@@ -27,6 +27,11 @@ FORMAT: Final = 1
 _SHORT: Final = 16
 """Hex digits of a wave's digest in a report: enough to tell two apart. The last wave's is whole."""
 
+_COLUMNS: Final = ("wave", "digest", "turns", "fuel", "faults")
+"""What a report keeps of each wave."""
+_SHOWN: Final = ("wave", "turns", "faults", "fuel", "digest")
+"""The same in the order in which one explains the next."""
+
 
 class Check(str, Enum):
     """What a case asks of a combination."""
@@ -73,10 +78,10 @@ class Difference:
     expected: str
 
     def __str__(self) -> str:
-        where = ", ".join(
-            part for part in (f"wave {self.wave}" if self.wave is not None else "", f"agent {self.agent}" * bool(self.agent)) if part
-        )
-        return f"{where + ': ' if where else ''}{self.what}: found {self.found}, expected {self.expected}"
+        where = [f"wave {self.wave}"] if self.wave is not None else []
+        where += [f"agent {self.agent}"] if self.agent else []
+        head = f"{', '.join(where)}: " if where else ""
+        return f"{head}{self.what}: found {self.found}, expected {self.expected}"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -107,7 +112,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Report:
-    """What the suite found. traces: the reference runs, by names of workload and scheduler. versions: of this machine."""
+    """What the suite found. traces: the reference runs, by names of workload and scheduler. versions: of all used."""
 
     combinations: Sequence[Combination]
     workloads: Sequence[Workload]
@@ -132,6 +137,11 @@ class Report:
         return [outcome for outcome in self.outcomes if outcome.status is Status.ERROR]
 
     @property
+    def not_run(self) -> list[Outcome]:
+        """The cases that cannot be run here, for want of a backend or of a feature of the engine."""
+        return [outcome for outcome in self.outcomes if outcome.status is Status.UNAVAILABLE]
+
+    @property
     def counts(self) -> dict[str, int]:
         """How many cases ended in each way."""
         found = Counter(outcome.status for outcome in self.outcomes)
@@ -139,8 +149,8 @@ class Report:
 
     @property
     def conforms(self) -> bool:
-        """Whether every case that could be run came to what it should."""
-        return not self.differences and not self.errors
+        """Whether every case that could be run came to what it should, and at least one could."""
+        return not self.differences and not self.errors and len(self.not_run) < self.cases
 
     def as_dict(self) -> dict[str, Any]:
         """The report as plain values: what `wavelock conformance --json` prints, and `compare` takes."""
@@ -154,7 +164,8 @@ class Report:
             "cases": self.cases,
             "counts": self.counts,
             "differences": [each.as_dict() for each in self.differences],
-            "errors": [_error(each) for each in self.errors],
+            "errors": [_reason(each) for each in self.errors],
+            "not_run": [_reason(each) for each in self.not_run],
             "unavailable": [asdict(each) for each in self.unavailable],
             "versions": dict(self.versions),
             "digests": self._digests(),
@@ -175,13 +186,13 @@ class Report:
         return found
 
 
-def _error(outcome: Outcome) -> dict[str, Any]:
+def _reason(outcome: Outcome) -> dict[str, Any]:
     case = outcome.case
     return {
         "workload": case.workload.name,
         "check": case.check.value,
         "combination": asdict(case.combination),
-        "error": outcome.told,
+        "reason": outcome.told,
     }
 
 
@@ -243,7 +254,8 @@ def compare(mine: Mapping[str, Any], theirs: object) -> Compared:
     runs, differences, skipped = 0, [], []
     for workload, schedulers in mine["digests"].items():
         if contents[1].get(workload) != contents[0][workload]:
-            skipped.append(f"{workload}: {'another workload' if workload in contents[1] else 'not in the other report'}")
+            why = "another workload" if workload in contents[1] else "not in the other report"
+            skipped.append(f"{workload}: {why}")
             continue
         for scheduler, run in schedulers.items():
             match = other["digests"].get(workload, {}).get(scheduler)
@@ -277,10 +289,9 @@ def _parting(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, An
         return place(None, "header", mine["header"], theirs["header"])
     for one, other in zip(mine["waves"], theirs["waves"], strict=False):
         if one != other:
-            names = ("wave", "digest", "turns", "fuel", "faults")
-            found = {name: pair for name, pair in zip(names, zip(one, other, strict=True), strict=True) if pair[0] != pair[1]}
-            shown = next((name for name in ("wave", "turns", "faults", "fuel", "digest") if name in found))
-            return place(one[0], shown, *found[shown])
+            mine_now, theirs_now = dict(zip(_COLUMNS, one, strict=True)), dict(zip(_COLUMNS, other, strict=True))
+            shown = next(name for name in _SHOWN if mine_now[name] != theirs_now[name])
+            return place(one[0], shown, mine_now[shown], theirs_now[shown])
     if len(mine["waves"]) != len(theirs["waves"]):
         return place(None, "waves", len(mine["waves"]), len(theirs["waves"]))
     what = "ended" if mine["ended"] != theirs["ended"] else "digest"

@@ -24,7 +24,7 @@ MOST_WAVES: Final = 500
 
 @dataclasses.dataclass(frozen=True)
 class Trace:
-    """What a run came to. header: the digest before the first wave. records: of all waves. ended: why, as `RunEnded`."""
+    """What a run came to. header: the digest before the first wave. records: of all waves. ended: as in `RunEnded`."""
 
     header: bytes
     records: Sequence[WaveRecord]

@@ -158,10 +158,11 @@ class Trio:
         callee.call(BUDGET, signed(fuel, 64))
         try:
             found = callee.call(name, *signed_arguments)
+            (left,) = callee.call(LEFT)
         except Trap as trap:
             return Ended((), self._fault(callee, trap), fuel)
         results = tuple(number & ((1 << _BITS[code]) - 1) for number, code in zip(found, kind.results, strict=True))
-        return Ended(results, Fault.NONE, fuel - callee.call(LEFT)[0] % (1 << 64))
+        return Ended(results, Fault.NONE, fuel - left)
 
     @staticmethod
     def _fault(callee: Callee, trap: Trap) -> Fault:

@@ -23,7 +23,7 @@ from wavelock.wasm_engines.reference.plugin import wavelock_engine
 from wavelock.wasm_engines.reference.program import Program
 from wavelock.wasm_engines.wasmtime_engine import WasmtimeEngine
 
-FUEL = 1_000_000
+FUEL = 100_000
 TEXT = """(module (memory (export "memory") 1 3) (global (export "small") i32 (i32.const -7))
   (global (export "large") i64 (i64.const -8))
   (func (export "both") (param i32 i64) (result i64 i32)
@@ -86,7 +86,7 @@ def test_closing_twice_does_no_harm(instance: Instance) -> None:
 
 def test_what_cannot_be_read_is_the_modules_fault() -> None:
     engine = ReferenceEngine()
-    with pytest.raises(ModuleError, match="one: the reference engine cannot read the module: .*unknown id 77"):
+    with pytest.raises(ModuleError, match=r"one: the reference engine cannot read the module: .*unknown id 77"):
         engine.open_shard([GroupPlan("one", b"\0asm\1\0\0\0\x4d\0", "digest", 1, 1, 1, 1)])
 
 
@@ -109,10 +109,22 @@ AGENTS = {
     "puppet": PUPPET,
     "loops": agent("(loop $for_ever (br $for_ever)) (i32.const 0)"),
     "fails": agent("(i32.const -7)"),
-    "eats memory": agent("(loop $more (br_if $more (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))) (unreachable)"),
-    "counts": agent("(global.set 0 (i32.add (global.get 0) (i32.const 1))) (i32.store (i32.const 32768) (global.get 0))"
-                    "(i32.const 16)").replace("(data", "(global (mut i32) (i32.const 5)) (data", 1),
-}  # fmt: skip
+    "eats memory": agent("""(loop $more (br_if $more (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))
+      (unreachable)"""),
+    "counts": agent("""(global.set 0 (i32.add (global.get 0) (i32.const 1)))
+      (i32.store (i32.const 32768) (global.get 0)) (i32.const 16)""").replace(
+        "(data", "(global (mut i32) (i32.const 5)) (data", 1
+    ),
+}
+AGENTS["tables"] = agent("""(i32.store (i32.const 32768) (call_indirect (result i32) (i32.const 0)))
+  (table.set (i32.const 0) (table.get (i32.const 1))) (table.set (i32.const 1) (ref.func $three))
+  (drop (table.grow (ref.null func) (i32.const 1))) (elem.drop $e) (i32.const 16)""").replace(
+    "(data",
+    """(table 2 9 funcref) (elem (i32.const 0) func $one $two) (elem $e func $three)
+      (func $one (result i32) (i32.const 1)) (func $two (result i32) (i32.const 2))
+      (func $three (result i32) (i32.const 3)) (data""",
+    1,
+)
 INBOX = TURN_HEADER.pack(1, 2, 3, 4, 2) + frame(Inbound.MESSAGE, 0xFFFFFFFF, 7, b"hello") + frame(3, 0, 8, b"")
 INBOX += bytes(-len(INBOX) % 8)
 
@@ -122,16 +134,23 @@ def plan(name: str, fuel: int = FUEL) -> GroupPlan:
     return GroupPlan(name, form.module, name, fuel, 8 << 16, 65536, 65536, *form.state)
 
 
-def turns(shard: Shard, groups: int, count: int = 3) -> list[Turns]:
-    """Some turns of one agent of each group."""
-    ids, group = np.arange(groups, dtype=np.uint32), np.arange(groups, dtype=np.uint32)
-    shard.create(ids, group)
-    lengths = np.full(groups, len(INBOX), np.uint32)
+def create(shard: Shard, groups: int) -> None:
+    """One agent of each group."""
+    shard.create(np.arange(groups, dtype=np.uint32), np.arange(groups, dtype=np.uint32))
+
+
+def run(shard: Shard, groups: int, count: int = 3) -> list[Turns]:
+    """Some turns of the agents."""
+    ids, lengths = np.arange(groups, dtype=np.uint32), np.full(groups, len(INBOX), np.uint32)
     found = []
     for _ in range(count):
         ran = shard.run(ids, lengths, memoryview(INBOX * groups))
         found.append(ran._replace(outboxes=bytes(ran.outboxes)))
     return found
+
+
+def as_bytes(turns: list[Turns]) -> list[list[bytes]]:
+    return [[np.asarray(part).tobytes() for part in each] for each in turns]
 
 
 def opened(make: Callable[[], Engine], plans: list[GroupPlan]) -> tuple[Engine, Shard]:
@@ -140,26 +159,29 @@ def opened(make: Callable[[], Engine], plans: list[GroupPlan]) -> tuple[Engine, 
     return engine, engine.open_shard(plans)
 
 
-def both(plans: list[GroupPlan]) -> list[list[Turns]]:
-    makers: tuple[Callable[[], Engine], ...] = (
-        ReferenceEngine,
-        lambda: WasmtimeEngine(cache=False, memory_layout="dense"),
-    )
-    found = []
-    for make in makers:
-        engine, shard = opened(make, plans)
-        found.append(turns(shard, len(plans)))
-        shard.close()
-        engine.close()
-    return found
+def wasmtime_engine() -> Engine:
+    return WasmtimeEngine(cache=False, memory_layout="dense")
 
 
 @pytest.mark.parametrize("fuel", [FUEL, 9])
 def test_a_shard_does_what_wasmtimes_does(fuel: int) -> None:
-    ours, theirs = both([plan(name, fuel) for name in AGENTS])
-    for mine, other in zip(ours, theirs, strict=True):
-        for one, two in zip(mine, other, strict=True):
-            assert bytes(memoryview(one)) == bytes(memoryview(two))
+    """Three turns; then each goes on where the other stood."""
+    plans = [plan(name, fuel) for name in AGENTS]
+    ids = np.arange(len(plans), dtype=np.uint32)
+    turns, states = [], []
+    for make, other in ((ReferenceEngine, wasmtime_engine), (wasmtime_engine, ReferenceEngine)):
+        engine, shard = opened(make, plans)
+        create(shard, len(plans))
+        turns.append(run(shard, len(plans)))
+        states.append(shard.capture(ids))
+        next_engine, next_shard = opened(other, plans)
+        next_shard.restore(ids, ids, states[-1])
+        turns[-1] += run(next_shard, len(plans))
+        for each in (shard, engine, next_shard, next_engine):
+            each.close()
+    ours, theirs = turns
+    assert as_bytes(ours) == as_bytes(theirs)
+    assert states[0] == states[1]
     if fuel == FUEL:
         faults = dict(zip(AGENTS, ours[0].faults.tolist(), strict=True))
         assert {name: Fault(fault) for name, fault in faults.items() if fault} == {
@@ -176,7 +198,8 @@ def test_a_turns_fuel_and_fault_are_the_oracles(name: str) -> None:
     started = oracle.start(FUEL)
     turned = oracle.turn(INBOX, FUEL - started.fuel_used)
     engine, shard = opened(ReferenceEngine, [plan(name)])
-    (first,) = turns(shard, 1, 1)
+    create(shard, 1)
+    (first,) = run(shard, 1, 1)
     shard.close()
     engine.close()
     if turned.fault:

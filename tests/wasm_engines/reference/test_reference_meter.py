@@ -20,87 +20,141 @@ def cost(text: str, *arguments: int) -> int:
     return outcome.fuel_used
 
 
+MOVE, UNIT = 1, 8
+"""What most operators cost, in eighths of a unit; a move is to get, set or tee a local, or a scalar constant."""
+MANY = "(drop (i32.eqz (i32.const 9)))"
+"""One unit and a move."""
+
+
 @pytest.mark.parametrize(
-    ("code", "expected"),
+    ("code", "segments"),
     [
-        ("", 0),
-        ("(nop) (block) (loop) (block (block))", 0),
-        ("(drop (i32.const 1))", 1),
-        ("(drop (i32.add (i32.const 1) (i32.const 2)))", 3),
-        ("(drop (i32.div_u (i32.const 1) (i32.const 2)))", 6),
-        ("(drop (f64.sqrt (f64.const 2)))", 5),
-        ("(drop (f32x4.div (v128.const i64x2 0 0) (v128.const i64x2 0 0)))", 6),
-        ("(return) (drop (i32.const 1))", 0),
-        ("(block (br 0) (drop (i32.const 1)))", 1),
-        ("(block (br_if 0 (i32.const 1)) (drop (i32.const 9)) (drop (i32.const 9)))", 2),
-        ("(block (br_if 0 (i32.const 0)) (drop (i32.const 9)) (drop (i32.const 9)))", 4),
-        ("(if (i32.const 1) (then (drop (i32.const 9))) (else (drop (i32.eqz (i32.const 9)))))", 3),
-        ("(if (i32.const 0) (then (drop (i32.const 9))) (else (drop (i32.eqz (i32.const 9)))))", 4),
-        ("(if (i32.const 0) (then (drop (i32.const 9))))", 2),
-        ("(block (block (br_table 0 1 (i32.const 0))) (drop (i32.const 1)))", 3),
-        ("(block (block (br_table 0 1 (i32.const 5))) (drop (i32.const 1)))", 2),
-        ("(local i32 i32 i32 i32 i32 i32 i32)", 0),
-        ("(local i32 i32 i32 i32 i32 i32 i32 i64)", 1),
+        ("", []),
+        ("(nop) (block) (loop) (block (block))", []),
+        ("(drop (i32.const 1))", [MOVE]),
+        ("(drop (i32.add (i32.const 1) (i32.const 2)))", [2 * MOVE + UNIT]),
+        ("(drop (v128.not (v128.const i64x2 1 2)))", [2 * UNIT]),
+        ("(drop (i32.div_u (i32.const 1) (i32.const 2)))", [2 * MOVE + 4 * UNIT]),
+        ("(drop (i64.rem_s (i64.const 1) (i64.const 2)))", [2 * MOVE + 4 * UNIT]),
+        ("(drop (f64.sqrt (f64.const 2)))", [MOVE + 4 * UNIT]),
+        ("(drop (f32x4.div (v128.const i64x2 0 0) (v128.const i64x2 0 0)))", [2 * UNIT + 4 * UNIT]),
+        ("(local i32)" + "(drop (local.tee 0 (local.get 0))) (local.set 0 (i32.const 1))" * 2, [8 * MOVE]),
+        ("(drop (i32.eqz (i32.const 1))) (return) (drop (i32.eqz (i32.const 1)))", [UNIT + MOVE]),
+        (f"(block (br 0) {MANY})", [UNIT]),
+        (f"(block (br_if 0 (i32.const 1)) {MANY * 2}) {MANY}", [MOVE + UNIT, UNIT + MOVE]),
+        (f"(block (br_if 0 (i32.const 0)) {MANY * 2}) {MANY}", [MOVE + UNIT, 2 * UNIT + 2 * MOVE, UNIT + MOVE]),
+        (f"(if (i32.const 1) (then {MANY}) (else {MANY * 2})) {MANY}", [MOVE + UNIT, UNIT + MOVE, UNIT + MOVE]),
+        (f"(if (i32.const 0) (then {MANY}) (else {MANY * 2})) {MANY}", [MOVE + UNIT, 2 * UNIT + 2 * MOVE, UNIT + MOVE]),
+        (f"(if (i32.const 0) (then {MANY})) {MANY}", [MOVE + UNIT, UNIT + MOVE]),
+        (f"(block (block (br_table 0 1 (i32.const 0))) {MANY}) (drop (i32.const 1))", [MOVE + UNIT, UNIT + MOVE, MOVE]),
+        (f"(block (block (br_table 0 1 (i32.const 5))) {MANY}) (drop (i32.const 1))", [MOVE + UNIT, MOVE]),
+        ("(local i32 i32 i32 i32 i32 i32 i32)", []),
+        ("(local i32 i32 i32 i32 i32 i32 i32 i64)", [UNIT]),
         ("(local $n i32) (local.set $n (i32.const 5))"
-         "(loop (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))", 2 + 5 * 5),
-        ("(memory.fill (i32.const 0) (i32.const 0) (i32.const 0))", 3 + 8),
-        ("(memory.fill (i32.const 0) (i32.const 0) (i32.const 7))", 3 + 8),
-        ("(memory.fill (i32.const 0) (i32.const 0) (i32.const 8))", 3 + 8 + 1),
-        ("(memory.copy (i32.const 0) (i32.const 0) (i32.const 65535))", 3 + 8 + 8191),
-        ("(memory.init $d (i32.const 0) (i32.const 0) (i32.const 17)) (data.drop $d)", 3 + 8 + 2 + 1),
-        ("(drop (memory.grow (i32.const 3)))", 1 + 64 + 3 * 4096),
-        ("(drop (memory.grow (i32.const 4)))", 1 + 64 + 4 * 4096),
-        ("(drop (memory.grow (i32.const -1)))", 1 + 64 + 0xFFFFFFFF * 4096),
-        ("(drop (table.grow (ref.null func) (i32.const 5)))", 2 + 64 + 5),
-        ("(table.fill (i32.const 0) (ref.null func) (i32.const 3))", 3 + 8 + 3),
-        ("(table.copy (i32.const 0) (i32.const 1) (i32.const 3))", 3 + 8 + 3),
-        ("(table.init $e (i32.const 0) (i32.const 0) (i32.const 2)) (elem.drop $e)", 3 + 8 + 2 + 1),
+         "(loop (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))",
+         [2 * MOVE, *[2 * UNIT + 3 * MOVE] * 5]),
+        ("(block (drop (i32.const 1)) (drop (i32.const 1)) (drop (i32.const 1)) (drop (i32.const 1)))"
+         "(block (drop (i32.const 1)) (drop (i32.const 1)) (drop (i32.const 1)) (drop (i32.const 1)))", [4, 4]),
+        ("(memory.fill (i32.const 0) (i32.const 0) (i32.const 0))", [3 * MOVE + 8 * UNIT]),
+        ("(memory.fill (i32.const 0) (i32.const 0) (i32.const 7))", [3 * MOVE + 8 * UNIT]),
+        ("(memory.fill (i32.const 0) (i32.const 0) (i32.const 8))", [3 * MOVE + 8 * UNIT, UNIT]),
+        ("(memory.copy (i32.const 0) (i32.const 0) (i32.const 65535))", [3 * MOVE + 8 * UNIT, 8191 * UNIT]),
+        ("(memory.init $d (i32.const 0) (i32.const 0) (i32.const 17)) (data.drop $d)",
+         [3 * MOVE + 8 * UNIT + UNIT, 2 * UNIT]),
+        ("(drop (memory.size))", [UNIT]),
+        ("(drop (memory.grow (i32.const 3)))", [MOVE + 64 * UNIT, 3 * 4096 * UNIT]),
+        ("(drop (memory.grow (i32.const 4)))", [MOVE + 64 * UNIT, 4 * 4096 * UNIT]),
+        ("(drop (memory.grow (i32.const -1)))", [MOVE + 64 * UNIT, 0xFFFFFFFF * 4096 * UNIT]),
+        ("(drop (table.grow (ref.null func) (i32.const 5)))", [UNIT + MOVE + 64 * UNIT, 5 * UNIT]),
+        ("(table.fill (i32.const 0) (ref.null func) (i32.const 3))", [UNIT + 2 * MOVE + 8 * UNIT, 3 * UNIT]),
+        ("(table.copy (i32.const 0) (i32.const 1) (i32.const 3))", [3 * MOVE + 8 * UNIT, 3 * UNIT]),
+        ("(table.init $e (i32.const 0) (i32.const 0) (i32.const 2)) (elem.drop $e)",
+         [3 * MOVE + 8 * UNIT + UNIT, 2 * UNIT]),
     ],
 )  # fmt: skip
-def test_what_code_costs(code: str, expected: int) -> None:
-    segments = '(data $d "0123456789abcdefghij") (elem $e func $f $f)'
-    assert cost(f'{segments} (func $f (export "f") {code})') == expected
+def test_what_code_costs(code: str, segments: list[int]) -> None:
+    text = '(data $d "0123456789abcdefghij") (elem $e func $f $f)'
+    assert cost(f'{text} (func $f (export "f") {code})') == sum(segment // 8 for segment in segments)
 
 
 def test_what_calls_cost() -> None:
     """A call is paid by the caller's segment, which goes on behind it; the callee pays its own."""
-    text = """(type $t (func)) (elem (i32.const 0) func $g) (func $g (drop (i32.const 1)))
-      (func (export "f") (call $g) (drop (i32.const 1)) (call_indirect (type $t) (i32.const 0)) (drop (i32.const 1)))"""
-    assert cost(text) == (4 + 1) + 1 + (8 + 1) + 1 + 1
+    text = f"""(type $t (func)) (elem (i32.const 0) func $g) (func $g {MANY * 2})
+      (func (export "f") (call $g) {MANY} (call_indirect (type $t) (i32.const 0)) {MANY * 5})"""
+    assert cost(text) == (4 * UNIT + UNIT + MOVE + 8 * UNIT + MOVE + 5 * (UNIT + MOVE)) // 8 + 2 * 2
     assert costs.COSTS["call"] == 4
 
 
 def test_what_a_start_costs() -> None:
-    oracle = Oracle(
-        module("""(module (memory (export "memory") 1) (start $s)
-      (func $s (drop (i32.const 1)))
-      (func (export "_initialize") (drop (i32.const 1)) (drop (i32.const 1)))
-      (func (export "wavelock_abi") (result i32) (i32.const 1024))
-      (func (export "wavelock_turn") (param i32) (result i32) (local.get 0)))""")
-    )
-    assert oracle.start(4) == Outcome((1024,), Fault.NONE, 4)
+    text = f"""(module (memory (export "memory") 1) (start $s)
+      (func $s {MANY})
+      (func (export "_initialize") {MANY * 2})
+      (func (export "wavelock_abi") (result i32) {MANY * 3} (i32.const 1024))
+      (func (export "wavelock_turn") (param i32) (result i32) (local.get 0)))"""
+    assert Oracle(module(text)).start(6) == Outcome((1024,), Fault.NONE, 6)
+    assert Oracle(module(text)).start(7).fuel_used == 6
+    assert Oracle(module(text)).start(5) == Outcome(None, Fault.FUEL, 5)
 
 
-def test_a_budget_that_ends_before_each_segment() -> None:
-    """What ran before it was paid for and has happened; of the segment nothing has."""
-    text = """(module (global $g (mut i32) (i32.const 0))
-      (func (export "f") (param i32) (result i32)
-        (global.set $g (i32.const 1))
-        (if (local.get 0) (then (global.set $g (i32.const 2)) (nop)) (else (global.set $g (i32.const 3))))
-        (global.set $g (i32.const 4)) (i32.const 7)))"""
-    seen = []
-    for fuel in range(11):
+def test_where_a_budget_ends() -> None:
+    """A function's first segment, a loop's head and the end are looked at; in between a debt may grow."""
+    text = f"""(module (global $g (mut i32) (i32.const 0))
+      (func (export "f") (param i32)
+        (global.set $g (i32.const 1)) {MANY}
+        (if (local.get 0) (then (global.set $g (i32.const 2)) {MANY}) (else (global.set $g (i32.const 3))))
+        (global.set $g (i32.const 4)) {MANY}
+        (loop (global.set $g (i32.const 5)))
+        (global.set $g (i32.const 6)) {MANY}))"""
+    first, branch, behind, loop, last = 3, 2, 2, 1, 2
+    whole = first + branch + behind + loop + last
+    ends = {
+        first - 1: (Fault.FUEL, 0),
+        whole - last - 1: (Fault.FUEL, 4),
+        whole - 1: (Fault.FUEL, 6),
+        whole: (Fault.NONE, 6),
+    }
+    for fuel in range(whole + 2):
         oracle = Oracle(module(text))
         outcome = oracle.call("f", [1], fuel=fuel)
-        seen.append((outcome.fault, oracle.globals[0]))
-        assert outcome.fuel_used == min(fuel, 9)
-    assert seen == [(Fault.FUEL, 0)] * 4 + [(Fault.FUEL, 1)] * 2 + [(Fault.FUEL, 2)] * 3 + [(Fault.NONE, 4)] * 2
+        assert (outcome.fault, oracle.globals[0]) == next(
+            (end for most, end in ends.items() if fuel <= most), ends[whole]
+        )
+        assert outcome.fuel_used == min(fuel, whole)
+
+
+def test_a_trap_while_in_debt_is_the_trap() -> None:
+    text = f"""(module (func (export "f") (param i32)
+      {MANY} (if (local.get 0) (then {MANY * 9} (unreachable)))))"""
+    oracle = Oracle(module(text))
+    assert oracle.call("f", [1], fuel=2) == Outcome(None, Fault.UNREACHABLE, 2)
+    assert oracle.call("f", [1], fuel=1) == Outcome(None, Fault.FUEL, 1)
+
+
+@pytest.mark.parametrize(
+    ("function", "reached"),
+    [
+        ("(block) (global.set $g (i32.const 1))", True),
+        ("(block) (global.set $g (i32.const 1)) (if (i32.const 0) (then (call $callee)))", False),
+        ("(block) (global.set $g (i32.const 1)) (block (br 0) (call $callee))", True),
+        ("(block) (loop (global.set $g (i32.const 1)))", False),
+        ("(global.set $g (i32.const 1))", False),
+        ("(drop (i32.const 1)) (block) (global.set $g (i32.const 1))", True),
+        ("(local i64 i64 i64 i64 i64 i64 i64 i64) (block) (global.set $g (i32.const 1))", False),
+    ],
+)
+def test_where_a_function_looks_at_a_debt(function: str, reached: bool) -> None:
+    """In its first segment where that costs something, or where it calls; at the head of a loop."""
+    text = f"""(module (global $g (mut i32) (i32.const 0)) (func $callee {function})
+      (func (export "f") (block (br_if 0 (i32.const 1))) {MANY * 9} (call $callee)))"""
+    oracle = Oracle(module(text))
+    assert oracle.call("f", fuel=1) == Outcome(None, Fault.FUEL, 1)
+    assert oracle.globals == [int(reached)]
 
 
 def test_an_operand_is_paid_before_its_operator_and_also_for_a_trap() -> None:
     text = """(module (memory 1) (func (export "f") (param i32)
       (i32.store8 (i32.const 0) (i32.const 1)) (memory.fill (i32.const 1) (i32.const 1) (local.get 0))))"""
-    segment, length = 3 + 11, 0x10000
+    segment, length = (2 + 8 + 3 + 64) // 8, 0x10000
     for fuel, fault in (
         (segment - 1, Fault.FUEL),
         (segment, Fault.FUEL),
@@ -170,9 +224,9 @@ def cost_of(text: str, argument: int) -> int:
 
 
 def test_depth_comes_before_the_fuel_of_the_first_segment() -> None:
-    text = '(module (func $f (export "f") (drop (i32.const 1)) (call $f)))'
-    oracle = Oracle(module(text), FormOptions(stack_bytes=200))
-    assert [oracle.call("f", fuel=fuel).fault for fuel in (4, 5, 9, 10)] == [
+    text = f'(module (func $f (export "f") {MANY * 8} (call $f)))'  # 13 units each
+    oracle = Oracle(module(text), FormOptions(stack_bytes=250))
+    assert [oracle.call("f", fuel=fuel).fault for fuel in (12, 13, 25, 26)] == [
         Fault.FUEL, Fault.FUEL, Fault.FUEL, Fault.DEPTH,
     ]  # fmt: skip
 

@@ -38,6 +38,8 @@ WORKLOADS: Final = (
     budgets.WORKLOAD,
     depth.DEPTH,
     depth.STACK,
+    depth.SIMD_DEPTH,
+    depth.SIMD_STACK,
     memory.WORKLOAD,
     tables.WORKLOAD,
     integers.WORKLOAD,

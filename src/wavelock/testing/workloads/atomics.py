@@ -56,7 +56,7 @@ _WAITS: Final = f"""
       (memory.atomic.wait64 (local.get $at) (i64.const {0x1234567}) (i64.const 0))))
     (atomic.fence)
 """
-"""Nobody else can notify an agent's only thread: a wait for what is there is over at once, as if its time had passed."""
+"""Nobody can notify an agent's only thread: a wait for what is there is over at once, as if its time had passed."""
 _AT: Final = SCRATCH
 _BREAKS: Final = [
     *(

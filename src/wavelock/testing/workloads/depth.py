@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from wavelock.core.form.features import SIMD
 from wavelock.testing.workloads.agents import agent
 from wavelock.testing.workloads.workload import Workload, group, table
 
@@ -39,17 +41,6 @@ _SHAPES: Final = {
                 (i32.wrap_i64 (i64.shr_u (local.get $kept) (i64.const 3)))))
             (else (i32.const 5))))""",
     ),
-    "wide": _Shape(
-        43, 4,
-        """(func $down (param $n i32) (result i32) (local v128 v128 v128 v128 v128 v128 v128 v128) (local $kept v128)
-          (local.set $kept (i32x4.splat (local.get $n)))
-          (if (result i32) (local.get $n)
-            (then
-              (i32.add
-                (call $down (i32.sub (local.get $n) (i32.const 1)))
-                (i32x4.extract_lane 2 (i32x4.mul (local.get $kept) (local.get $kept)))))
-            (else (i32.const 7))))""",
-    ),
     "operands": _Shape( # what waits on the operand stack counts as well
         100, 6,
         """(func $down (param $n i32) (result i32)
@@ -78,6 +69,19 @@ _SHAPES: Final = {
         (func $down (param $n i32) (result i32) (call $even (local.get $n) (i64.const 1)))""",
     ),
 }  # fmt: skip
+_SHAPES_OF_VECTORS: Final = {
+    "wide": _Shape(
+        43, 4,
+        """(func $down (param $n i32) (result i32) (local v128 v128 v128 v128 v128 v128 v128 v128) (local $kept v128)
+          (local.set $kept (i32x4.splat (local.get $n)))
+          (if (result i32) (local.get $n)
+            (then
+              (i32.add
+                (call $down (i32.sub (local.get $n) (i32.const 1)))
+                (i32x4.extract_lane 2 (i32x4.mul (local.get $kept) (local.get $kept)))))
+            (else (i32.const 7))))""",
+    ),
+}  # fmt: skip
 
 
 def _agents(shape: _Shape, first_id: int) -> str:
@@ -96,22 +100,17 @@ def _agents(shape: _Shape, first_id: int) -> str:
     )
 
 
-def _firsts() -> dict[str, int]:
-    """The id of each group's first agent."""
-    firsts, at = {}, 0
-    for name, shape in _SHAPES.items():
-        firsts[name], at = at, at + shape.agents
-    return firsts
+def _to_every_depth(name: str, summary: str, shapes: Mapping[str, _Shape], optional: str = "") -> Workload:
+    profile, files, first = table("limits", stack="16 KiB"), {}, 0
+    for kind, shape in shapes.items():
+        profile += group(kind, f"{kind}.wat", shape.agents)
+        files[f"{kind}.wat"] = _agents(shape, first)
+        first += shape.agents
+    return Workload(name, summary, profile, files, faults=frozenset({"depth"}), optional=optional)
 
 
-DEPTH = Workload(
-    name="depth",
-    summary="recursions to every depth around the limit, frames of all sizes",
-    profile=table("limits", stack="16 KiB")
-    + "".join(group(name, f"{name}.wat", shape.agents) for name, shape in _SHAPES.items()),
-    files={f"{name}.wat": _agents(shape, _firsts()[name]) for name, shape in _SHAPES.items()},
-    faults=frozenset({"depth"}),
-)
+DEPTH = _to_every_depth("depth", "recursions to every depth around the limit, frames of all sizes", _SHAPES)
+SIMD_DEPTH = _to_every_depth("simd-depth", "the same with vectors in their frames", _SHAPES_OF_VECTORS, SIMD)
 
 _STEP: Final = 300
 """Calls that each turn nests more than the one before, until the fourth nests them without end."""
@@ -124,10 +123,6 @@ _BOTTOMLESS: Final = {
       (local.set 8 (i64.extend_i32_u (local.get $n)))
       (if (i32.eqz (local.get $n)) (then (return (i32.const 1))))
       (i32.xor {_DEEPER} (i32.wrap_i64 (local.get 8))))""",
-    "wide": f"""(func $down (param $n i32) (result i32) (local v128 v128 v128 v128)
-      (local.set 2 (i32x4.splat (local.get $n)))
-      (if (i32.eqz (local.get $n)) (then (return (i32.const 1))))
-      (i32.add {_DEEPER} (i32x4.extract_lane 0 (local.get 2))))""",
     "params": f"""(func $down (param $n i32) (result i32)
         (call $deeper (local.get $n) {"(i64.const 3) (f64.const 0.5) " * 12}))
       (func $deeper (param i32 {"i64 f64 " * 12}) (result i32)
@@ -136,24 +131,27 @@ _BOTTOMLESS: Final = {
           (call $deeper
             (i32.sub (local.get 0) (i32.const 1)) {" ".join(f"(local.get {at})" for at in range(1, 25))})))""",
 }
-STACK = Workload(
-    name="stack",
-    summary="deep recursions, and ones without end, under the largest limit",
-    profile=table("limits", stack="1 MiB")
-    + "".join(group(name, f"{name}-endless.wat") for name in _BOTTOMLESS),
-    files={
-        f"{name}-endless.wat": agent(
-            f"""(call $hear)
-            (call $say (i32.const 100)
-              (i64.extend_i32_u
-                (call $down
-                  (select (i32.const -1) (i32.mul (global.get $turns) (i32.const {_STEP}))
-                    (i32.eq (global.get $turns) (i32.const 3))))))
-            (call $say_hash)
-            (call $yield)""",
-            rest=functions,
-        )
-        for name, functions in _BOTTOMLESS.items()
-    },
-    faults=frozenset({"depth"}),
-)
+_BOTTOMLESS_OF_VECTORS: Final = {
+    "wide": f"""(func $down (param $n i32) (result i32) (local v128 v128 v128 v128)
+      (local.set 2 (i32x4.splat (local.get $n)))
+      (if (i32.eqz (local.get $n)) (then (return (i32.const 1))))
+      (i32.add {_DEEPER} (i32x4.extract_lane 0 (local.get 2))))""",
+}
+
+
+def _without_end(name: str, summary: str, functions: Mapping[str, str], optional: str = "") -> Workload:
+    turn = f"""(call $hear)
+        (call $say (i32.const 100)
+          (i64.extend_i32_u
+            (call $down
+              (select (i32.const -1) (i32.mul (global.get $turns) (i32.const {_STEP}))
+                (i32.eq (global.get $turns) (i32.const 3))))))
+        (call $say_hash)
+        (call $yield)"""
+    profile = table("limits", stack="1 MiB") + "".join(group(kind, f"{kind}.wat") for kind in functions)
+    files = {f"{kind}.wat": agent(turn, rest=code) for kind, code in functions.items()}
+    return Workload(name, summary, profile, files, faults=frozenset({"depth"}), optional=optional)
+
+
+STACK = _without_end("stack", "deep recursions, and ones without end, under the largest limit", _BOTTOMLESS)
+SIMD_STACK = _without_end("simd-stack", "the same with vectors in their frames", _BOTTOMLESS_OF_VECTORS, SIMD)

@@ -16,7 +16,7 @@ SPECIALS_32: Final = (
     0x00000000, 0x80000000, 0x3F800000, 0xC0200000, 0x7F800000, 0xFF800000, 0x7FC00000, 0xFFC12345,
     0x7FA00001, 0x00000001, 0x7F7FFFFF, 0x3F000000, 0x4B000001, 0x807FFFFF, 0x3EAAAAAB, 0xBFC00000,
 )  # fmt: skip
-"""0, 1, -2.5, infinities, quiet and signalling NaNs with payloads, subnormals, the largest, halves, 2^23 + 1, a third."""
+"""Zeros, 1, -2.5, infinities, NaNs quiet and signalling, subnormals, the largest, halves, 2^23 + 1, a third."""
 SPECIALS_64: Final = (
     0x0000000000000000, 0x8000000000000000, 0x3FF0000000000000, 0xC004000000000000,
     0x7FF0000000000000, 0xFFF0000000000000, 0x7FF8000000000000, 0xFFF8123456789ABC,
@@ -75,9 +75,10 @@ def _singles(kind: str, size: int, values: bytes) -> str:
     """An agent that applies every operator of one operand: one operator a turn, then the conversions."""
     other = "f32.demote_f64" if kind == "f64" else "f64.promote_f32"
     conversions = [f"{integer}.trunc_sat_{kind}_{sign}" for integer in ("i32", "i64") for sign in "su"]
+    taken = {name: f"({name} (local.get $x))" for name in conversions}
     folds = "".join(
-        f"(call $fold {f'({name} (local.get $x))' if name.startswith('i64') else f'(i64.extend_i32_u ({name} (local.get $x)))'})"
-        for name in conversions
+        f"(call $fold {code if name.startswith('i64') else f'(i64.extend_i32_u {code})'})"
+        for name, code in taken.items()
     )
     bits = (
         f"(i64.extend_i32_u (i32.reinterpret_f32 ({other} (local.get $x))))"

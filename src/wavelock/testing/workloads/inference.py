@@ -38,7 +38,7 @@ _TENSOR = f"""
       (i32.store offset=12 (local.get $payload) (local.get $features))))
     (i32.add (local.get $payload) (i32.const 16)))
 
-  (func $ask (param $model i32) (param $tag i32) (param $rows i32) ;; whole numbers from -15 to 16 as elements
+  (func $ask (param $model i32) (param $tag i32) (param $rows i32) ;; whole numbers, -15 to 16, as elements
     (local $at i32) (local $left i32)
     (local.set $left (i32.mul (select (local.get $rows) (i32.const 1) (local.get $rows)) (i32.const {_FEATURES})))
     (local.set $at (call $tensor (local.get $model) (local.get $tag) (i32.const {_F32}) (local.get $rows)

@@ -30,8 +30,13 @@ WORKLOAD = Workload(
     + group("reader", "reader.wat", 3)
     + group("slow", "slow.wat", 2, after=["reader"], limits={"inbox": 1100, "mailbox_frames": 3}),
     files={
-        "reader.wat": _READS, "slow.wat": _SLOWLY, "lines.txt": _LINES, "rows/b.jsonl": _JSON, "rows/a.jsonl": _JSON[:48],
-        "fixed.bin": _FIXED, "flood.txt": _FLOOD,
+        "reader.wat": _READS,
+        "slow.wat": _SLOWLY,
+        "lines.txt": _LINES,
+        "rows/b.jsonl": _JSON,
+        "rows/a.jsonl": _JSON[:48],
+        "fixed.bin": _FIXED,
+        "flood.txt": _FLOOD,
     },
     schedulers={"round-robin": {"width": 2}, "priority": {"width": 2, "aging": 1}},
-)  # fmt: skip
+)

@@ -9,11 +9,11 @@ from wavelock.testing.workloads.agents import DATA, SCRATCH, agent, choose, data
 from wavelock.testing.workloads.workload import Workload, group
 
 _EDGES: Final = (0, 1, 2, 31, 63, 0x7F, 0x80, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xDEADBEEFCAFEBABE, 0xFFFFFFFFFFFFFFFF)
-_BINARY: Final = tuple(
-    "add sub mul and or xor shl shr_s shr_u rotl rotr eq ne lt_s lt_u gt_s gt_u le_s le_u ge_s ge_u".split()
-)
+_COMPARES: Final = ("eq", "ne", "lt_s", "lt_u", "gt_s", "gt_u", "le_s", "le_u", "ge_s", "ge_u", "eqz")
+_BINARY: Final = (
+    "add", "sub", "mul", "and", "or", "xor", "shl", "shr_s", "shr_u", "rotl", "rotr", *_COMPARES[:-1],
+)  # fmt: skip
 _UNARY: Final = ("clz", "ctz", "popcnt", "eqz", "extend8_s", "extend16_s")
-_COMPARES: Final = frozenset(("eq", "ne", "lt_s", "lt_u", "gt_s", "gt_u", "le_s", "le_u", "ge_s", "ge_u", "eqz"))
 
 
 def _fold(kind: str, name: str, *operands: str) -> str:
@@ -57,23 +57,28 @@ _LOADS: Final = (
 _STORES: Final = (
     "i32.store8", "i32.store16", "i32.store", "i64.store8", "i64.store16", "i64.store32", "i64.store",
 )  # fmt: skip
+
+
+def _store(name: str, offset: int) -> str:
+    value = "(global.get $hash)" if name.startswith("i64") else "(i32.wrap_i64 (global.get $hash))"
+    return f"({name} offset={offset} (local.get $n) {value})"
+
+
+def _load(name: str, offset: int) -> str:
+    code = f"({name} offset={offset} (local.get $n))"
+    return f"(call $fold {code if name.startswith('i64') else f'(i64.extend_i32_s {code})'})"
+
+
 _TOUCHES = agent(
     f"""(call $hear)
-    (call $fold (call $entropy))
     (loop $each ;; at addresses that fit no alignment
-      {"".join(
-          f"({name} offset={SCRATCH + at * 9} (local.get $n) "
-          + ("(global.get $hash)" if name.startswith("i64") else "(i32.wrap_i64 (global.get $hash))") + ")"
-          for at, name in enumerate(_STORES))}
-      {"".join(
-          "(call $fold " + (f"({name} offset={SCRATCH + at * 5} (local.get $n))" if name.startswith("i64")
-          else f"(i64.extend_i32_s ({name} offset={SCRATCH + at * 5} (local.get $n)))") + ")"
-          for at, name in enumerate(_LOADS))}
+      {"".join(_store(name, SCRATCH + at * 9) for at, name in enumerate(_STORES))}
+      {"".join(_load(name, SCRATCH + at * 5) for at, name in enumerate(_LOADS))}
       (br_if $each (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 17))))
     (call $yield_until (i32.const 4))
     (call $say_hash)""",
     locals_="(local $n i32)",
-)  # fmt: skip
+)
 
 _CASES = [
     "(local.set $x (i32.add (local.get $x) (i32.const 7)))",
@@ -83,13 +88,17 @@ _CASES = [
     "(if (i32.lt_s (local.get $x) (local.get $y)) (then (local.set $x (i32.const 12345)))"
     " (else (local.set $y (i32.sub (local.get $y) (i32.const 1)))))",
 ]
+_CHOSEN = choose(
+    "(i32.rem_u (i32.add (local.get $x) (local.get $n)) (i32.const 7))",
+    _CASES,
+    "(local.set $x (select (local.get $x) (local.get $y) (i32.and (local.get $n) (i32.const 1))))",
+)
 _BRANCHES = agent(
     f"""(call $hear)
     (local.set $x (i32.wrap_i64 (call $entropy)))
     (local.set $y (i32.wrap_i64 (i64.shr_u (global.get $hash) (i64.const 20))))
     (loop $each
-      {choose("(i32.rem_u (i32.add (local.get $x) (local.get $n)) (i32.const 7))", _CASES,
-              "(local.set $x (select (local.get $x) (local.get $y) (i32.and (local.get $n) (i32.const 1))))")}
+      {_CHOSEN}
       (call $fold (i64.extend_i32_u (local.get $x)))
       (call $fold (i64.extend_i32_u
         (block $out (result i32) ;; a value carried out of three depths
@@ -124,6 +133,8 @@ _BRANCHES = agent(
 WORKLOAD = Workload(
     name="integers",
     summary="integer operators, loads and stores, branches, starts",
-    profile=group("computer", "computer.wat", 3) + group("toucher", "toucher.wat", 2) + group("branch", "branch.wat", 4),
+    profile=group("computer", "computer.wat", 3)
+    + group("toucher", "toucher.wat", 2)
+    + group("branch", "branch.wat", 4),
     files={"computer.wat": _COMPUTES, "toucher.wat": _TOUCHES, "branch.wat": _BRANCHES},
 )

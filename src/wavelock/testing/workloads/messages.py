@@ -39,10 +39,13 @@ _PASSES = agent(
 )
 _LENGTHS = (0, 1, 5, 8, 13, 24)
 """Payload bytes of what the crowd sends: with padding and without."""
+_CHOSEN = choose(
+    f"(i32.rem_u (local.get $tag) (i32.const {len(_LENGTHS)}))",
+    [f"(local.set $len (i32.const {length}))" for length in _LENGTHS],
+)
 _FLOOD = f"""
   (func $spread (param $to i32) (param $tag i32) (local $len i32) (local $payload i32) ;; a payload of some length
-    {choose("(i32.rem_u (local.get $tag) (i32.const 6))",
-            [f"(local.set $len (i32.const {length}))" for length in _LENGTHS])}
+    {_CHOSEN}
     (local.set $payload
       (call $emit (i32.const {Outbound.SEND.value}) (local.get $to) (local.get $tag) (local.get $len)))
     (if (i32.ge_u (local.get $len) (i32.const 8))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from wavelock.core.abi import WORLD, Outbound
+from wavelock.core.form.features import SIMD
 from wavelock.testing.workloads.agents import DATA, SCRATCH, agent, binary32, binary64, data
 from wavelock.testing.workloads.floats import SPECIALS_32, SPECIALS_64
 from wavelock.testing.workloads.workload import Workload, group
@@ -16,7 +17,7 @@ _ROTATE_64: Final = "i8x16.shuffle 8 9 10 11 12 13 14 15 0 1 2 3 4 5 6 7"
 
 
 def _pairs(kind: str, rotate: str, lanes: int, values: bytes) -> str:
-    """An agent that applies one operator, by its id, to all pairs of lanes: one rotation of the second operand a turn."""
+    """An agent that applies one operator, by its id, to all pairs of lanes: the second vector rotated by its turn."""
     vectors = len(values) // _VECTOR_BYTES
     functions = "".join(
         f"(func ${name} (type $operator) ({kind}.{name} (local.get 0) (local.get 1)))\n" for name in _BINARY
@@ -184,4 +185,5 @@ WORKLOAD = Workload(
         "singles.wat": _SINGLES_AGENT,
         "mixer.wat": _MIXES,
     },
+    optional=SIMD,
 )

@@ -1,4 +1,4 @@
-"""Tables: entries set, filled, copied, initialised, grown and called through; segments dropped; and where that traps."""
+"""Tables: entries set, filled, copied, initialised, grown, called through; segments dropped; and what traps."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ class Workload:
 
     summary: what it exercises, one line. profile: TOML without the sections that pick plugins. files: beside the
     profile, by relative path. schedulers: settings for a scheduler of that name. models: whether it asks models, once
-    for each inference backend. faults: the kinds of fault it must show, all of them and no others. quick: whether the
-    quick suite has it.
+    for each inference backend. faults: the kinds of fault it must show, all of them and no others. optional: a feature
+    of WebAssembly for which an engine may refuse its modules. quick: whether the quick suite has it.
     """
 
     name: str
@@ -26,6 +26,7 @@ class Workload:
     schedulers: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     models: bool = False
     faults: frozenset[str] = frozenset()
+    optional: str = ""
     quick: bool = False
 
     def write(self, folder: Path) -> Path:

@@ -137,9 +137,14 @@ def _meter(frame: Frame) -> Meter:
 
 def charge(frame: Frame, segment: Segment) -> None:
     """The beginning of a segment."""
-    _meter(frame).charge(segment.cost)
+    meter = _meter(frame)
+    meter.charge(segment.cost)
+    if segment.checks:
+        meter.check()
 
 
 def charge_operand(frame: Frame, cost: Callable[[int], int]) -> None:
     """Before an operator whose last operand costs."""
-    _meter(frame).charge(cost(frame.stack[-1]))
+    meter = _meter(frame)
+    meter.charge(cost(frame.stack[-1]))
+    meter.check()

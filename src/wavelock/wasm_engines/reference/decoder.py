@@ -72,6 +72,7 @@ class _Decoder:
     def decode(self, features: frozenset[str]) -> Code:
         self._labels.append(Label("function", 0, 0, len(self._type.results)))
         self._begin_segment(entry_cost(len(self._locals)))
+        first = self._segment
         for offset, operator, value in instructions(self._module.data, self._body.code, self._body.end, features):
             self._offset = offset
             if not self._dead:
@@ -80,6 +81,7 @@ class _Decoder:
                 self._close(operator.name)
             else:
                 self._skipped += (operator.name in _BLOCKS) - (operator.name == "end")
+        first.checks = first.cost > 0 or self._calls
         zeros = [NULL if code == FUNCREF else 0 for code in self._locals]
         return Code(self._steps, zeros, len(self._type.results), self._weight())
 
@@ -125,7 +127,7 @@ class _Decoder:
         if name == "loop":
             label.target = len(self._steps)
         if name != "block":
-            self._begin_segment()
+            self._begin_segment(checks=name == "loop")
 
     def _block_type(self, value: Value) -> FunctionType:
         assert isinstance(value, int)
@@ -240,9 +242,9 @@ class _Decoder:
     def _add(self, handler: Handler, immediate: Any) -> None:
         self._steps.append((handler, immediate))
 
-    def _begin_segment(self, units: int = 0) -> None:
+    def _begin_segment(self, units: int = 0, *, checks: bool = False) -> None:
         """What costs from here on belongs to a segment of its own."""
-        self._segment = Segment(units)
+        self._segment = Segment(units, checks=checks)
         if self._metered:
             self._add(control.charge, self._segment)
 

@@ -1,7 +1,8 @@
 """What may be used, and what things cost: the rules of the deterministic form, from its tables of costs alone.
 
-A function's code is cut into segments; each is paid for before it runs, and one that costs more than is left ends the
-call. What an operand asks for (bytes, pages, entries) is paid right before its operator.
+A function's code is cut into segments; what one costs is taken off when it begins. What an operand asks for (bytes,
+pages, entries) is taken off right before its operator. Fuel may so fall below zero: whether it has is looked at where a
+function begins, at the head of each loop, after what an operand costs, and at the end.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from wavelock.wasm_engines.interface import Trap
 class Segment:
     """Instructions that are paid for at once. Its parts of a unit grow while the function is decoded."""
 
-    __slots__ = ("parts",)
+    __slots__ = ("checks", "parts")
 
-    def __init__(self, units: int = 0) -> None:
+    def __init__(self, units: int = 0, *, checks: bool = False) -> None:
+        """units: what it costs from the beginning; checks: whether fuel below zero ends the call here."""
         self.parts = units * costs.PARTS
+        self.checks = checks
 
     @property
     def cost(self) -> int:
@@ -35,31 +38,34 @@ class Meter:
         self.stack_bytes = stack_bytes
         self.budget = 0
         self.fuel = 0
-        """Not used yet."""
+        """Not used yet; below zero where more was used than there was."""
         self.depth = 0
         """Weight of the calls that are open."""
         self.deepest = 0
         """The largest depth since the budget was set."""
-
-    def forfeit(self) -> None:
-        """After a trap all of the budget counts as used."""
-        self.fuel = 0
 
     def reset(self, fuel: int) -> None:
         """A new budget."""
         self.budget = self.fuel = fuel
         self.depth = self.deepest = 0
 
+    def forfeit(self) -> None:
+        """After a trap all of the budget counts as used."""
+        self.fuel = 0
+
     @property
     def used(self) -> int:
-        """Fuel used since the budget was set: all of it once a call trapped."""
+        """Fuel used since the budget was set."""
         return self.budget - self.fuel
 
     def charge(self, cost: int) -> None:
-        """Pay, or trap where too little is left."""
-        if cost > self.fuel:
-            raise Trap(Fault.FUEL)
+        """Takes fuel, whether it is there or not."""
         self.fuel -= cost
+
+    def check(self) -> None:
+        """Traps where more was taken than there was."""
+        if self.fuel < 0:
+            raise Trap(Fault.FUEL)
 
     def enter(self, weight: int) -> None:
         """A call begins."""

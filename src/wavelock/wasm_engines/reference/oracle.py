@@ -117,6 +117,7 @@ class Oracle:
         try:
             for function, arguments in calls:
                 results = self._machine.call(function, arguments)
+            self._meter.check()
         except Trap as trap:
             self._meter.forfeit()
             return Outcome(None, self._fault(trap), self._meter.used)

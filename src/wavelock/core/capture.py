@@ -1,0 +1,186 @@
+"""A whole run between two waves as bytes, from which it goes on elsewhere: on another engine, with other workers.
+
+Rules:
+- What a digest can come to depend on is in it, and nothing else: no engine, transport or worker.
+- It fits a run of the same profile and modules alone, which the header's digest tells, and one that has not begun.
+- Requests to models that are in flight are asked again; their answers are outside inputs as ever.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from wavelock.core.errors import UserError
+from wavelock.core.kernel import DueBatch, Kernel
+from wavelock.core.population import Agent
+from wavelock.core.wave import Input, Request
+
+STATE_FORMAT: Final = 1
+
+
+class _Struct(msgspec.Struct, frozen=True, array_like=True):
+    """Base of what is written: fields in order, no names."""
+
+
+class AgentRow(_Struct, frozen=True):
+    """An agent as the kernel knows it. instance: as its shard captured it, None before it is made and when it ended."""
+
+    group: int
+    index: int
+    config: bytes
+    mail: list[bytes]
+    room: int
+    parent: int
+    parent_life: int
+    spawn_tag: int
+    depth: int
+    life: int
+    restarts: int
+    timers: int
+    watches: list[bytes]
+    children: list[int]
+    ended: int
+    ready: int
+    instance: bytes | None
+
+
+class RunState(_Struct, frozen=True):
+    """A run between two waves."""
+
+    format: int
+    header: bytes
+    wave: int
+    digest: bytes
+    scheduler: bytes
+    agents: list[AgentRow]
+    births: list[int]
+    drops: list[int]
+    timers: list[tuple[int, int, int, int, int]]
+    timer_number: int
+    values: list[tuple[bytes, bytes]]
+    watches: list[tuple[bytes, list[tuple[int, int]]]]
+    batches: list[tuple[int, int, int, list[Request]]]
+    streams: list[int]
+    """Records that each `[[inputs]]` has given."""
+    posts: list[Input]
+    totals: list[int]
+
+
+def encode(state: RunState) -> bytes:
+    """A state as bytes."""
+    return msgspec.msgpack.encode(state)
+
+
+def decode(data: bytes, header: bytes) -> RunState:
+    """A state from bytes, for a run with this header. Raises UserError for any other, and for damaged bytes."""
+    try:
+        state = msgspec.msgpack.decode(data, type=RunState)
+    except msgspec.MsgspecError as error:
+        raise UserError(f"these bytes are no captured run: {error}") from None
+    if state.format != STATE_FORMAT:
+        raise UserError(f"a captured run of format {state.format}; this Wavelock reads {STATE_FORMAT}")
+    if state.header != header:
+        raise UserError(
+            "the captured run is of another profile, other modules or another version of Wavelock: its header's digest "
+            f"is {state.header.hex()[:16]}, this run's {header.hex()[:16]}"
+        )
+    return state
+
+
+def capture_kernel(
+    kernel: Kernel,
+    instances: Callable[[list[int]], Sequence[bytes]],
+    feed: tuple[list[int], list[Input]],
+    totals: list[int],
+) -> RunState:
+    """The state of a run. instances: captures those of these agents, in order."""
+    effects, population = kernel.effects, kernel.population
+    unborn = set(effects.births)
+    made = [agent.number for agent in population.agents if not agent.ended and agent.number not in unborn]
+    captured = dict(zip(made, instances(made), strict=True))
+    return RunState(
+        format=STATE_FORMAT,
+        header=kernel.header,
+        wave=kernel.wave,
+        digest=kernel.digest,
+        scheduler=kernel.capture_scheduler(),
+        agents=[
+            _agent_row(agent, population.ready[agent.number], captured.get(agent.number)) for agent in population.agents
+        ],
+        births=list(effects.births),
+        drops=list(effects.drops),
+        timers=sorted(effects.timers),
+        timer_number=effects.timer_number,
+        values=list(effects.store.values.items()),
+        watches=effects.store.watch_rows(),
+        batches=[(batch.due, batch.wave, batch.model, batch.requests) for batch in kernel.batches],
+        streams=feed[0],
+        posts=feed[1],
+        totals=totals,
+    )
+
+
+def _agent_row(agent: Agent, ready: int, instance: bytes | None) -> AgentRow:
+    return AgentRow(
+        group=agent.group.index,
+        index=agent.index,
+        config=agent.config,
+        mail=list(agent.mail),
+        room=agent.room,
+        parent=agent.parent,
+        parent_life=agent.parent_life,
+        spawn_tag=agent.spawn_tag,
+        depth=agent.depth,
+        life=agent.life,
+        restarts=agent.restarts,
+        timers=agent.timers,
+        watches=agent.watches,
+        children=list(agent.children),
+        ended=agent.ended,
+        ready=ready,
+        instance=instance,
+    )
+
+
+def restore_kernel(kernel: Kernel, state: RunState) -> None:
+    """Bring a kernel that has not begun to a captured state."""
+    population, effects = kernel.population, kernel.effects
+    for number, row in enumerate(state.agents):
+        if number == len(population.agents):
+            population.add(population.groups[row.group])
+        _restore_agent(population.agents[number], row)
+        population.ready[number] = row.ready
+        if row.ended:
+            population.remove(population.agents[number], row.ended)
+    effects.births[:] = state.births
+    effects.drops[:] = state.drops
+    effects.restore_timers(state.timers, state.timer_number)
+    for key, value in state.values:
+        effects.store.put(key, value)
+    for prefix, watchers in state.watches:
+        for agent, tag in watchers:
+            effects.store.watch(prefix, agent, tag)
+    kernel.batches = [DueBatch(*batch) for batch in state.batches]
+    kernel.restore_chain(state.wave, state.digest, state.scheduler)
+
+
+def _restore_agent(agent: Agent, row: AgentRow) -> None:
+    agent.index, agent.config = row.index, row.config
+    agent.mail = deque(row.mail)
+    agent.mail_bytes = sum(map(len, row.mail))
+    agent.room = row.room
+    agent.parent, agent.parent_life, agent.spawn_tag = row.parent, row.parent_life, row.spawn_tag
+    agent.depth, agent.life, agent.restarts, agent.timers = row.depth, row.life, row.restarts, row.timers
+    agent.watches, agent.children = list(row.watches), dict.fromkeys(row.children)
+
+
+def instances_of(state: RunState) -> tuple[np.typing.NDArray[np.uint32], np.typing.NDArray[np.uint32], list[bytes]]:
+    """Ids, groups and states of the agents whose instances were captured."""
+    rows = [(number, row.group, row.instance) for number, row in enumerate(state.agents) if row.instance is not None]
+    ids, groups = (np.array([row[column] for row in rows], np.uint32) for column in (0, 1))
+    return ids, groups, [row[2] for row in rows]

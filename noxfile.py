@@ -1,4 +1,7 @@
-"""Sessions: `nox -s tests lint types examples`; `nox -s bench` measures. `.ci/run` runs the same on one Python."""
+"""Sessions: `nox -s tests lint types examples conformance`; `nox -s fuzz` searches, `nox -s bench` measures.
+
+`.ci/run` runs the tests on one Python, and the conformance suite on 3.10 with every engine there is.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,20 @@ def tests(session: nox.Session) -> None:
     """The whole test suite."""
     session.install("-e", ".[dev]")
     session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def conformance(session: nox.Session) -> None:
+    """The conformance suite over all engines that this Python has: wasmer is one of them on 3.10."""
+    session.install("-e", ".[onnx,wasmer]")
+    session.run("wavelock", "conformance", *session.posargs)
+
+
+@nox.session(python="3.10")
+def fuzz(session: nox.Session) -> None:
+    """The long search for modules that engines disagree on: `nox -s fuzz -- modules --count 100000`."""
+    session.install("-e", ".[wasmer]")
+    session.run("python", "-m", "wavelock.testing.fuzz", *(session.posargs or ["modules", "--count", "100000"]))
 
 
 @nox.session
@@ -40,6 +57,7 @@ def examples(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure against wasmtime-py used plainly."""
+    """Measure turns against wasmtime-py used plainly, and what the deterministic form costs."""
     session.install("-e", ".")
     session.run("python", "benchmarks/turns.py", *session.posargs)
+    session.run("python", "benchmarks/form.py", "--check")

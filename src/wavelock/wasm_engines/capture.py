@@ -24,7 +24,7 @@ class InstanceState(msgspec.Struct, frozen=True, array_like=True):
     """The state of one instance between two turns.
 
     module: digest of its deterministic form. pages: the memory's size; page_data: by index, pages that hold something.
-    words: hidden state as `reserved.GET` gives it. tables: function indexes, -1 for null; none where they cannot change.
+    words: hidden state as `reserved.GET` gives it. tables: function indexes, -1 for null; none where they are constant.
     buffers: (inbox_ptr, inbox_cap, outbox_ptr, outbox_cap) as checked when it started.
     """
 

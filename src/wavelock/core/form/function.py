@@ -94,8 +94,8 @@ class FunctionPass:
         self.edits = Edits()
         self.returns: list[tuple[Edit, int]] = []
         self.tail_calls: list[Edit] = []
-        self.number = False
-        """The operand on top is known to be no NaN."""
+        self.number = self.was_number = False
+        """The operand on top is known to be no NaN; the same before the operator that a handler is at."""
         self.after: Callable[[int], None] | None = None
         """What the next operator's offset is awaited for."""
         self._scratch: dict[int, int] = {}
@@ -159,6 +159,7 @@ class FunctionPass:
                         self._meet_special(step, offset)
                 else:
                     meter.cost, self.top = cost, top
+                    self.was_number, self.number = self.number, False
                     HANDLERS[code](self, step, value, offset)
                     cost, top = meter.cost, self.top
                     height = self.frames[-1].height if self.frames else 0

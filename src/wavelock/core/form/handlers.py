@@ -287,7 +287,6 @@ def _select(walk: FunctionPass, step: Step, value: Value, offset: int) -> None:
         names = " and ".join(VALUE_TYPES.get(code, "any") for code in (first, second))
         raise FormError(offset, f"select: found {names}, expected two numbers or two vectors of one type")
     walk.stack.append(first or second)
-    walk.number = False
 
 
 def _select_typed(walk: FunctionPass, step: Step, value: Value, offset: int) -> None:
@@ -295,7 +294,6 @@ def _select_typed(walk: FunctionPass, step: Step, value: Value, offset: int) -> 
     walk.nans.consume(len(walk.stack) - 3, None)
     walk.pop(bytes((value[0], value[0], I32)), offset, step)
     walk.stack.append(value[0])
-    walk.number = False
 
 
 def _local(walk: FunctionPass, value: Value, offset: int) -> int:
@@ -308,7 +306,7 @@ def _local(walk: FunctionPass, value: Value, offset: int) -> int:
 def _local_set(walk: FunctionPass, step: Step, value: Value, offset: int) -> None:
     local = _local(walk, value, offset)
     if walk.local_types[local] in LANES_OF and not walk.edits.muted:
-        walk.nans.written(len(walk.stack) - 1, local, walk.number)
+        walk.nans.written(len(walk.stack) - 1, local, walk.was_number)
     walk.pop(walk.local_types[local : local + 1], offset, step)
 
 
@@ -318,8 +316,7 @@ def _local_tee(walk: FunctionPass, step: Step, value: Value, offset: int) -> Non
     walk.stack.append(walk.local_types[local])
     if walk.local_types[local] in LANES_OF:
         walk.after = walk.read_local(local)
-        walk.number = False
-
+    
 
 def _global(walk: FunctionPass, value: Value, offset: int) -> GlobalType:
     return walk.module.globals[_index(value, len(walk.module.globals), "global", offset)]
@@ -327,7 +324,6 @@ def _global(walk: FunctionPass, value: Value, offset: int) -> GlobalType:
 
 def _global_get(walk: FunctionPass, step: Step, value: Value, offset: int) -> None:
     walk.push(bytes((_global(walk, value, offset).value_type,)))
-    walk.number = False
 
 
 def _global_set(walk: FunctionPass, step: Step, value: Value, offset: int) -> None:
@@ -355,7 +351,6 @@ def _lane(walk: FunctionPass, step: Step, value: Value, offset: int) -> None:
     walk.pop(step.pops, offset, step)
     walk.push(step.pushes)
     walk.wide |= not walk.edits.muted
-    walk.number = False
 
 
 # ---- memory, tables ----

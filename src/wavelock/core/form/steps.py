@@ -88,7 +88,8 @@ def _step(operator: Operator) -> Step:
         hides=_HIDES.get(operator.name),
         vector="v" in operator.signature,
         special="v" in operator.signature or operator.name in _MAKES,
-        number=operator.immediates in (Immediate.F32, Immediate.F64, Immediate.V128) or ".convert_" in operator.name,
+        number=operator.immediates in (Immediate.F32, Immediate.F64, Immediate.V128)
+        or operator.name.startswith(("f32.convert_", "f64.convert_")),
     )
 
 

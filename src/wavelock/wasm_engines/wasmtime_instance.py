@@ -84,7 +84,7 @@ class WasmtimeInstance:
         kind = function.type(self._live())
         arguments = [str(each) == "i32" for each in kind.params]
         results = [str(each) == "i32" for each in kind.results]
-        if len(arguments) == len(results) == _VALUE_WORDS:
+        if arguments == results == [True, False]:
             return self._turn_function(function)
         count = max(len(arguments), len(results), 1)
         words = (ctypes.c_int64 * (_VALUE_WORDS * count + 1))()

@@ -75,8 +75,8 @@ def assemble(text: str, symbols: Mapping[str, int | bytes] | None = None) -> byt
         operator = BY_NAME[words[at]]
         kinds = _IMMEDIATES[operator.immediates]
         out += opcode(operator)
-        for kind, word in zip(kinds, words[at + 1 :], strict=False):
-            out += _immediate(kind, word, symbols)
+        for place, kind in enumerate(kinds, at + 1):
+            out += _immediate(kind, words[place], symbols)
         out += _FIXED.get(operator.immediates, b"")
         at += 1 + len(kinds)
     return bytes(out)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from wavelock.core.form import features
+from wavelock.core.form import features, limits
 from wavelock.core.form.binary import FormError
 from wavelock.core.form.decode import NO_BLOCK_TYPE, Value
 from wavelock.core.form.edits import Edit
@@ -190,9 +190,9 @@ def _br_table(walk: FunctionPass, step: Step, value: Value, offset: int) -> None
         frame = walk.label(depth, offset)
         if len(frame.label) != arity:
             raise FormError(offset, f"br_table: found labels of {arity} and of {len(frame.label)} operands")
-        kept = bytes(walk.stack)
+        kept, before = bytes(walk.stack[max(walk.frames[-1].height, len(walk.stack) - arity) :]), len(walk.stack)
         walk.pop(frame.label, offset, step)
-        walk.stack[:] = kept
+        walk.stack += kept[len(kept) - (before - len(walk.stack)) :]
         walk.edits.insert(offset, _arrive(walk, frame))
     walk.die()
 
@@ -407,14 +407,21 @@ def _data_segment(walk: FunctionPass, value: int, offset: int) -> None:
 def _data_drop(walk: FunctionPass, step: Step, value: Value, offset: int) -> None:
     assert isinstance(value, int)
     _data_segment(walk, value, offset)
-    if not walk.edits.muted:
-        walk.edits.insert(offset, walk.additions.note_dropped("data", value))
+    _drop_segment(walk, "data", value, offset)
 
 
 def _elem_drop(walk: FunctionPass, step: Step, value: Value, offset: int) -> None:
     segment = _index(value, len(walk.module.elements), "element segment", offset)
-    if not walk.edits.muted:
-        walk.edits.insert(offset, walk.additions.note_dropped("element", segment))
+    _drop_segment(walk, "element", segment, offset)
+
+
+def _drop_segment(walk: FunctionPass, kind: str, segment: int, offset: int) -> None:
+    if walk.edits.muted:
+        return
+    walk.edits.insert(offset, walk.additions.note_dropped(kind, segment))
+    if walk.additions.layout.dropped > limits.DROPPED_SEGMENTS:
+        most = limits.DROPPED_SEGMENTS
+        raise FormError(offset, f"found code that drops more than {most} segments, expected at most that many")
 
 
 def _table(walk: FunctionPass, value: Value, offset: int) -> int:

@@ -91,6 +91,7 @@ def _write(module: Module, options: FormOptions, abi: bool, *, probing: bool) ->
         walk = FunctionPass(module, additions, index)
         try:
             bodies.append(walk.run())
+            _check_size(bodies[-1], walk.body.code)
             labels += walk.labels
             _check_labels(labels, walk)
         except FormError as error:
@@ -98,6 +99,13 @@ def _write(module: Module, options: FormOptions, abi: bool, *, probing: bool) ->
         segments += walk.meter.segments
         needed |= walk.features()
     return Written(_join(module, additions, bodies), frozenset(needed), segments, additions.layout)
+
+
+def _check_size(body: bytes, offset: int) -> None:
+    """Engines bound a function's body; what the pass writes must not pass what the original could not."""
+    if len(body) > limits.FUNCTION_BYTES:
+        what = f"its deterministic form takes {len(body)} bytes, expected at most {limits.FUNCTION_BYTES}"
+        raise FormError(offset, what)
 
 
 def _check_labels(labels: int, walk: FunctionPass) -> None:
@@ -109,6 +117,8 @@ def _check_labels(labels: int, walk: FunctionPass) -> None:
 def _join(module: Module, additions: Additions, bodies: list[bytes]) -> bytes:
     additions.finish()
     added = list(additions.written())
+    for _, body, _ in added:
+        _check_size(body, 0)
     types = [_function_type(found) for found in additions.types]
     exports = [
         name(export) + b"\x00" + unsigned(len(module.functions) + at)

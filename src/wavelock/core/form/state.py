@@ -70,6 +70,11 @@ class StateLayout:
         return len(self._global_words) + len(self._dropped)
 
     @property
+    def dropped(self) -> int:
+        """How many segments the code can drop."""
+        return len(self._dropped)
+
+    @property
     def tables(self) -> int:
         """How many tables a capture reads: none where the code changes none."""
         return len(self._module.tables) if self.probing else 0

@@ -14,13 +14,15 @@ from typing import Final
 
 import msgspec
 import numpy as np
+from blake3 import blake3
 
 from wavelock.core.errors import UserError
 from wavelock.core.kernel import DueBatch, Kernel
 from wavelock.core.population import Agent
 from wavelock.core.wave import Input, Request
 
-STATE_FORMAT: Final = 1
+_MAGIC: Final = b"wavelock-run-state-1\n"
+"""What captures begin with; the number is the format's."""
 
 
 class _Struct(msgspec.Struct, frozen=True, array_like=True):
@@ -52,7 +54,6 @@ class AgentRow(_Struct, frozen=True):
 class RunState(_Struct, frozen=True):
     """A run between two waves."""
 
-    format: int
     header: bytes
     wave: int
     digest: bytes
@@ -65,25 +66,29 @@ class RunState(_Struct, frozen=True):
     values: list[tuple[bytes, bytes]]
     watches: list[tuple[bytes, list[tuple[int, int]]]]
     batches: list[tuple[int, int, int, list[Request]]]
-    streams: list[int]
-    """Records that each `[[inputs]]` has given."""
+    streams: list[tuple[str, int]]
+    """Each `[[inputs]]`: its name, and how many records it has given."""
     posts: list[Input]
     totals: list[int]
 
 
 def encode(state: RunState) -> bytes:
-    """A state as bytes."""
-    return msgspec.msgpack.encode(state)
+    """A state as bytes: what they are, BLAKE3 of the rest, the rest."""
+    data = msgspec.msgpack.encode(state)
+    return _MAGIC + blake3(data).digest() + data
 
 
 def decode(data: bytes, header: bytes) -> RunState:
     """A state from bytes, for a run with this header. Raises UserError for any other, and for damaged bytes."""
+    body = data[len(_MAGIC) + 32 :]
+    if data[: len(_MAGIC)] != _MAGIC:
+        raise UserError(f"these bytes are no captured run that this Wavelock reads: {data[: len(_MAGIC)]!r}")
+    if data[len(_MAGIC) : len(_MAGIC) + 32] != blake3(body).digest():
+        raise UserError("the captured run is damaged: its checksum does not match")
     try:
-        state = msgspec.msgpack.decode(data, type=RunState)
+        state = msgspec.msgpack.decode(body, type=RunState)
     except msgspec.MsgspecError as error:
         raise UserError(f"these bytes are no captured run: {error}") from None
-    if state.format != STATE_FORMAT:
-        raise UserError(f"a captured run of format {state.format}; this Wavelock reads {STATE_FORMAT}")
     if state.header != header:
         raise UserError(
             "the captured run is of another profile, other modules or another version of Wavelock: its header's digest "
@@ -95,7 +100,7 @@ def decode(data: bytes, header: bytes) -> RunState:
 def capture_kernel(
     kernel: Kernel,
     instances: Callable[[list[int]], Sequence[bytes]],
-    feed: tuple[list[int], list[Input]],
+    feed: tuple[list[tuple[str, int]], list[Input]],
     totals: list[int],
 ) -> RunState:
     """The state of a run. instances: captures those of these agents, in order."""
@@ -104,7 +109,6 @@ def capture_kernel(
     made = [agent.number for agent in population.agents if not agent.ended and agent.number not in unborn]
     captured = dict(zip(made, instances(made), strict=True))
     return RunState(
-        format=STATE_FORMAT,
         header=kernel.header,
         wave=kernel.wave,
         digest=kernel.digest,

@@ -111,6 +111,11 @@ class _Stream:
         self.head = next(records, None)
 
     @property
+    def name(self) -> str:
+        """Its name in the profile."""
+        return self._section.name
+
+    @property
     def given(self) -> int:
         """How many records it has given."""
         return self._dealt
@@ -196,17 +201,21 @@ class LiveFeed:
             else:
                 intake.take(row)
 
-    def capture(self) -> tuple[list[int], list[Input]]:
-        """How many records each stream has given, and the posts that wait."""
+    def capture(self) -> tuple[list[tuple[str, int]], list[Input]]:
+        """The name of each stream and how many records it has given, and the posts that wait."""
         with self._lock:
-            return [stream.given for stream in self._streams], list(self._posts)
+            return [(stream.name, stream.given) for stream in self._streams], list(self._posts)
 
-    def restore(self, given: Sequence[int], posts: Sequence[Input]) -> None:
+    def restore(self, given: Sequence[tuple[str, int]], posts: Sequence[Input]) -> None:
         """Go on where `capture` was. Raises UserError, InputError for files that do not go as far."""
-        for stream, count in zip(self._streams, given, strict=True):
+        names = [stream.name for stream in self._streams]
+        if names != [name for name, _ in given]:
+            expected = ", ".join(name for name, _ in given) or "none"
+            raise UserError(f"inputs: found {', '.join(names) or 'none'}, expected those of the captured run: {expected}")
+        for stream, (_, count) in zip(self._streams, given, strict=True):
             stream.skip(count)
         with self._lock:
-            self._posts.extend(posts)
+            self._posts = deque([*posts, *self._posts])
 
     def close(self) -> None:
         """See `ports.FeedPort`."""

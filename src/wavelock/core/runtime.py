@@ -20,7 +20,7 @@ from typing import Protocol
 import numpy as np
 
 from wavelock.core.abi import ALIGNMENT, FRAME_HEADER, Fault
-from wavelock.core.capture import capture_kernel, decode, encode, instances_of, restore_kernel
+from wavelock.core.capture import RunState, capture_kernel, decode, encode, instances_of, restore_kernel
 from wavelock.core.errors import UserError, WavelockError
 from wavelock.core.events import AgentFault, LogLine, Output, RunEnded, RunStarted, WaveCommitted
 from wavelock.core.inputs import LiveFeed
@@ -267,12 +267,19 @@ class RunLoop:
             if self._kernel.wave >= 0 or self._waves:
                 raise UserError(f"a capture is restored before the first wave; this run is at wave {self._kernel.wave}")
             state = decode(data, self._kernel.header)
-            restore_kernel(self._kernel, state)
-            self._parts.shards.restore(*instances_of(state))
-            feed.restore(state.streams, state.posts)
-            for batch in self._kernel.batches:
-                self._parts.inference.submit(batch.wave, batch.model, [request.payload for request in batch.requests])
-            self._waves, self._turns, self._messages, self._fuel, self._fault_count = state.totals
+            try:
+                self._take_over(state, feed)
+            except BaseException:
+                self._ended = "failed"  # half a state must never go on
+                raise
+
+    def _take_over(self, state: RunState, feed: LiveFeed) -> None:
+        feed.restore(state.streams, state.posts)
+        restore_kernel(self._kernel, state)
+        self._parts.shards.restore(*instances_of(state))
+        for batch in self._kernel.batches:
+            self._parts.inference.submit(batch.wave, batch.model, [request.payload for request in batch.requests])
+        self._waves, self._turns, self._messages, self._fuel, self._fault_count = state.totals
 
     def _live_feed(self, what: str) -> LiveFeed:
         feed = self._parts.feed

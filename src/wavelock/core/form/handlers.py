@@ -316,7 +316,7 @@ def _local_tee(walk: FunctionPass, step: Step, value: Value, offset: int) -> Non
     walk.stack.append(walk.local_types[local])
     if walk.local_types[local] in LANES_OF:
         walk.after = walk.read_local(local)
-    
+
 
 def _global(walk: FunctionPass, value: Value, offset: int) -> GlobalType:
     return walk.module.globals[_index(value, len(walk.module.globals), "global", offset)]

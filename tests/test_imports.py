@@ -86,6 +86,18 @@ def test_a_family_imports_core_and_plugins_alone(family: str) -> None:
     assert found == []
 
 
+def test_the_conformance_suite_imports_no_family() -> None:
+    """It knows members by the registry alone: third parties' are no other than ours."""
+    found = [
+        f"{module_name(path)} imports {name}"
+        for path in files_of("testing")
+        if "fuzz" not in path.parts  # which compares engines below the registry
+        for name in imports_of(path)
+        if family_of(name)
+    ]
+    assert found == []
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_leaves_assembly_and_the_command_line_alone(family: str) -> None:
     found = [

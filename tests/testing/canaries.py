@@ -46,6 +46,29 @@ class Wrapped:
         return _WrappedShard(self._engine.open_shard([self._plan(group) for group in groups]), self._tamper)
 
 
+class _ForgettingShard:
+    """Captures another byte of an agent's memory than there is."""
+
+    def __init__(self, shard: Any) -> None:
+        self._shard = shard
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._shard, name)
+
+    def capture(self, ids: U32Array) -> list[bytes]:
+        states: list[bytes] = self._shard.capture(ids)
+        (places,) = np.nonzero(ids == AGENT)
+        for place in places.tolist():
+            at = states[place].rindex(bytes(64))
+            states[place] = states[place][:at] + b"\1" + states[place][at + 1 :]
+        return states
+
+
+class _ForgettingEngine(Wrapped):
+    def open_shard(self, groups: Sequence[GroupPlan]) -> Any:
+        return _ForgettingShard(self._engine.open_shard(groups))
+
+
 class _WrappedShard:
     def __init__(self, shard: Any, tamper: Callable[[Turns, int, int], Turns]) -> None:
         self._shard = shard
@@ -123,6 +146,13 @@ class NanEngine:
     @hookimpl
     def wavelock_engine() -> Member[Any]:
         return _engine(plan=_native_nans)
+
+
+class MemoryEngine:
+    @staticmethod
+    @hookimpl
+    def wavelock_engine() -> Member[Any]:
+        return Member("canary", "leaks", lambda _settings: _ForgettingEngine(_as_it_is, _same_plan))
 
 
 class HonestEngine:

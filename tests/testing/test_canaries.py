@@ -33,13 +33,15 @@ def test_a_wrapper_that_leaks_nothing_is_equal(registry_with: With) -> None:
     """What follows is the canaries' doing, not the wrapper's."""
     report = engine_report(registry_with("HonestEngine"))
     assert report.conforms
-    assert [outcome.status for outcome in report.outcomes] == [Status.EQUAL] * 3
+    assert [outcome.status for outcome in report.outcomes] == [Status.EQUAL] * 4
 
 
 def test_a_clock_in_an_outbox(registry_with: With) -> None:
     found = by_check(engine_report(registry_with("ClockEngine")))
-    assert {(each.wave, each.agent, each.what) for each in found.values()} == {(2, "keeper/1", "outbox")}
     assert set(found) == set(Check), "other than the reference, other each time, other under another seed"
+    places = {check: (each.wave, each.agent, each.what) for check, each in found.items()}
+    assert places.pop(Check.MOVED) == (2, "", "state"), "the digest so far is part of it"
+    assert set(places.values()) == {(2, "keeper/1", "outbox")}
     assert found[Check.SAME].found != found[Check.SAME].expected
     assert found[Check.SAME].reference.engine == "wasmtime"
     assert found[Check.AGAIN].reference.engine == "canary"
@@ -48,7 +50,7 @@ def test_a_clock_in_an_outbox(registry_with: With) -> None:
 def test_one_unit_of_fuel(registry_with: With) -> None:
     report = engine_report(registry_with("FuelEngine"))
     found = by_check(report)
-    assert set(found) == {Check.SAME, Check.SEED}, "it is the same each time"
+    assert set(found) == {Check.SAME, Check.MOVED, Check.SEED}, "it is the same each time"
     same = found[Check.SAME]
     assert (same.wave, same.agent, same.what) == (2, "keeper/1", "fuel")
     assert int(same.found) == int(same.expected) + 1
@@ -65,11 +67,22 @@ def test_a_nan_that_is_the_processors_own(registry_with: With) -> None:
     assert "0000c07f" in same.expected
 
 
+def test_memory_that_no_message_shows(registry_with: With) -> None:
+    """A byte of an agent's memory, captured between two waves: no outbox tells of it."""
+    found = by_check(engine_report(registry_with("MemoryEngine")))
+    assert set(found) == {Check.MOVED}
+    moved = found[Check.MOVED]
+    assert (moved.wave, moved.agent, moved.what) == (2, "keeper/1", "state")
+    assert moved.found.startswith("instance: offset ")
+    assert moved.found != moved.expected
+
+
 def test_the_order_of_completion(registry_with: With) -> None:
     """Two workers, and a transport that takes their replies as they come: in wave 2 the second comes first."""
     report = run_conformance(
         registry_with("HastyTransport"),
-        schedulers=["round-robin"], transports=["canary"], workers=[("threads", 2)], workloads=["state"],
+        engines=["wasmtime"], schedulers=["round-robin"], transports=["canary"], workers=[("threads", 2)],
+        workloads=["state"],
     )  # fmt: skip
     same = by_check(report)[Check.SAME]
     assert (same.wave, same.agent) == (2, "keeper/0")
@@ -81,13 +94,16 @@ def test_completion_in_the_expected_order_is_equal(registry_with: With) -> None:
     """The same transport with one worker, which nobody overtakes."""
     report = run_conformance(
         registry_with("HastyTransport"),
-        schedulers=["round-robin"], transports=["canary"], workers=[("threads", 1)], workloads=["state"],
+        engines=["wasmtime"], schedulers=["round-robin"], transports=["canary"], workers=[("threads", 1)],
+        workloads=["state"],
     )  # fmt: skip
     assert report.conforms
 
 
 def scheduler_report(registry: Registry) -> Report:
-    return run_conformance(registry, schedulers=["canary"], workers=[("inline", 1)], workloads=["state"])
+    return run_conformance(
+        registry, engines=["wasmtime"], schedulers=["canary"], workers=[("inline", 1)], workloads=["state"]
+    )
 
 
 def test_the_order_of_a_set_by_identity(registry_with: With) -> None:
@@ -129,8 +145,8 @@ def test_the_order_of_a_set_by_hash(run_with: Command, tmp_path: Path) -> None:
     """Not to be seen in one process; between two with other hash seeds `--compare` sees it, and nothing else."""
 
     def run(hash_seed: int, *more: str) -> tuple[int, dict[str, Any]]:
-        choices = ("--scheduler", "canary", "--scheduler", "priority", "--workers", "inline", "--workload", "state")
-        command = ("wavelock", "conformance", "--json", *choices, *more)
+        choices = ("--engine", "wasmtime", "--scheduler", "canary", "--scheduler", "priority", "--workers", "inline")
+        command = ("wavelock", "conformance", "--json", *choices, "--workload", "state", *more)
         done = run_with("HashScheduler", *command, hash_seed=hash_seed)
         (tmp_path / f"{hash_seed}.json").write_text(done.stdout)
         return done.returncode, json.loads(done.stdout)

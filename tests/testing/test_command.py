@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import subprocess
@@ -10,8 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from rich.console import Console
 
 from wavelock.cli.app import run_command
+from wavelock.cli.conformance import LiveTold
+from wavelock.testing import WORKLOADS, Case, Check, Combination, Outcome, Status
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 FEW = ("--engine", "wasmtime", "--scheduler", "dag", "--workers", "inline", "--workload", "state")
@@ -52,7 +56,7 @@ def test_a_matrix_for_people(cli: Cli) -> None:
     assert lines[3].split() == ["wasmtime", "threads:2", "=", "="]
     assert "= equal   X differs   ! error   - unavailable" in lines
     assert any(line.split()[:2] == ["2", "topics"] for line in lines)
-    assert lines[-2] == "conforms: 7 cases of 2 workloads under 2 combinations: 7 equal"
+    assert lines[-2] == "conforms: 10 cases of 2 workloads under 2 combinations: 10 equal"
     assert "wasmtime" in lines[-1]
 
 
@@ -62,7 +66,7 @@ def test_one_object_for_programs(cli: Cli) -> None:
     assert done.out.count("\n") == 1
     report = json.loads(done.out)
     assert {"combinations", "workloads", "cases", "differences", "unavailable"} <= set(report)
-    assert report["cases"] == 2
+    assert report["cases"] == 3
     assert report["conforms"] is True
     assert "compared" not in report
 
@@ -113,13 +117,24 @@ def test_what_the_user_gave_is_wrong(cli: Cli, arguments: tuple[str, ...], told:
     assert told in done.err
 
 
+def test_a_bar_on_a_terminal() -> None:
+    screen = io.StringIO()
+    told = LiveTold(Console(file=screen, force_terminal=True, width=100))
+    case = Case(WORKLOADS[0], Combination("dag", "e\x1b[2J", "t", "inline", 1), Check.SAME)
+    with told.bar:
+        told(Outcome(case, Status.EQUAL), 1, 4)
+        told.bar.refresh()
+    assert "messages: dag, e\\x1b[2J, t, inline:1" in screen.getvalue()
+    assert "25%" in screen.getvalue()
+
+
 def test_a_difference_is_3(run_with: Command) -> None:
     done = run_with("FuelEngine", "wavelock", "conformance", "--engine", "canary", *FEW[2:])
     assert done.returncode == 3
     assert "X" in done.stdout.splitlines()[2].split()
     assert "state (dag, canary, shared-memory, inline:1; same): wave 2, agent keeper/1: fuel: found" in done.stdout
     assert "compared with dag, wasmtime, shared-memory, inline:1" in done.stdout
-    assert "DOES NOT CONFORM: 3 cases" in done.stdout
+    assert "DOES NOT CONFORM: 4 cases" in done.stdout
 
 
 def test_an_error_is_4(run_with: Command) -> None:

@@ -53,6 +53,9 @@ def test_every_combination_of_what_is_installed(registry: Registry) -> None:
             assert (combination, "floats", Check.AGAIN if again else Check.SAME) in checks
             assert (combination, "messages", Check.AGAIN) in checks, "a small one twice, for each"
             assert (combination, "messages", Check.SEED) in checks
+            assert (combination, "messages", Check.MOVED) in checks
+        moved = [case for case in suite.cases if case.check is Check.MOVED and case.workload.name == "floats"]
+        assert [case.combination for case in moved] == [suite.combinations[0]], "all workloads once for each engine"
 
 
 def test_the_default_members_come_first(registry: Registry) -> None:
@@ -74,8 +77,9 @@ def test_models_run_once_for_each_backend(registry: Registry) -> None:
     with Conformance(registry, selection, ["inference", "state"]) as suite:
         backends = {(case.workload.name, case.combination.backend) for case in suite.cases}
         assert backends == {("inference", "onnx"), ("state", "")}
-        (case,) = (case for case in suite.cases if case.workload.models)
-        assert suite.run(case).status is Status.EQUAL
+        cases = [case for case in suite.cases if case.workload.models]
+        assert len(cases) == 2
+        assert {suite.run(case).status for case in cases} == {Status.EQUAL}
 
 
 def test_settings_are_those_of_the_scheduler() -> None:
@@ -86,10 +90,9 @@ def test_settings_are_those_of_the_scheduler() -> None:
         'transport.use="t"', 'workers.use="threads"', "workers.count=3", "run.seed=5",
     ]  # fmt: skip
     inference = next(workload for workload in WORKLOADS if workload.models)
-    assert settings(inference, replace(combination, backend="b"))[-2:] == [
-        'models[0].backend="b"',
-        'models[1].backend="b"',
-    ]
+    assert settings(inference, replace(combination, backend="b"), 1)[-3:] == [
+        'models[0].backend="b"', 'models[1].backend="b"', "run.seed=1",
+    ]  # fmt: skip
 
 
 # ---- what cannot take part ----
@@ -139,9 +142,10 @@ def test_without_a_backend_models_are_unavailable() -> None:
 
 
 def test_an_engine_may_refuse_what_is_optional_and_nothing_else(registry_with: Callable[[str], Registry]) -> None:
+    workloads = ["state", "simd-stack", "simd-depth"]
     report = run_conformance(
         registry_with("PickyEngine"),
-        engines=["canary"], schedulers=["dag"], workers=[("inline", 1)], workloads=["state", "simd-stack", "simd-depth"],
+        engines=["canary"], schedulers=["dag"], workers=[("inline", 1)], workloads=workloads,
     )  # fmt: skip
     statuses = {outcome.case.workload.name: outcome.status for outcome in report.outcomes}
     assert statuses == {"state": Status.ERROR, "simd-stack": Status.UNAVAILABLE, "simd-depth": Status.UNAVAILABLE}
@@ -164,15 +168,15 @@ def test_each_case_is_told(registry: Registry) -> None:
         told.append((outcome.case.check.value, done, total))
 
     report = run_conformance(registry, workloads=["state", "topics"], on_case=on_case, **QUICKLY)  # type: ignore[arg-type]
-    assert told == [("again", 1, 3), ("seed", 2, 3), ("again", 3, 3)]
+    assert told == [("again", 1, 5), ("moved", 2, 5), ("seed", 3, 5), ("again", 4, 5), ("moved", 5, 5)]
     assert report.conforms
-    assert report.cases == 3
+    assert report.cases == 5
 
 
 def test_a_workload_that_is_deaf_to_the_seed_is_reported(registry: Registry) -> None:
     deaf = one("deaf", "(call $say (i32.const 1) (i64.const 7)) (call $yield_until (i32.const 3))")
     report = run_conformance(registry, workloads=[deaf], **QUICKLY)  # type: ignore[arg-type]
-    assert [outcome.status for outcome in report.outcomes] == [Status.EQUAL, Status.DIFFERS]
+    assert [outcome.status for outcome in report.outcomes] == [Status.EQUAL, Status.EQUAL, Status.DIFFERS]
     (difference,) = report.differences
     assert difference.case.check is Check.SEED
     assert difference.what == "seed"
@@ -205,7 +209,7 @@ def test_what_is_not_selected_is_still_compared_with(registry: Registry) -> None
     report = run_conformance(registry, schedulers=["dag"], workers=[("threads", 2)], engines=["wasmtime"],
                              workloads=["topics"])  # fmt: skip
     assert [case.check for case in (outcome.case for outcome in report.outcomes)] == [
-        Check.SAME, Check.AGAIN, Check.SEED,
+        Check.SAME, Check.AGAIN, Check.MOVED, Check.SEED,
     ]  # fmt: skip
     assert report.conforms
     assert set(report.traces) == {("topics", "dag")}

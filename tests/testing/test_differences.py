@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from wavelock.core.capture import AgentRow, RunState, encode
 from wavelock.core.digest import wave_digest
 from wavelock.core.wave import Answered, Birth, Input, WaveRecord
-from wavelock.testing.differences import Place, first_difference
+from wavelock.testing.differences import Place, first_difference, state_difference
 from wavelock.testing.trace import Trace
 
 U32, U64, I32 = np.uint32, np.uint64, np.int32
@@ -127,3 +128,55 @@ def test_a_digest_that_no_turn_explains() -> None:
 
 def test_an_agent_that_no_wave_bore_has_a_number() -> None:
     assert trace(record(0)).name(9) == "#9"
+
+
+# ---- captured states ----
+
+
+def row(**changes: Any) -> AgentRow:
+    plain: dict[str, Any] = {
+        "group": 0, "index": 0, "config": b"", "mail": [], "room": 100, "parent": -1, "parent_life": 0, "spawn_tag": 0,
+        "depth": 0, "life": 0, "restarts": 0, "timers": 0, "watches": [], "children": [], "ended": 0, "ready": 1,
+        "instance": bytes(range(20)),
+    }  # fmt: skip
+    return AgentRow(**{**plain, **changes})
+
+
+def state(*agents: AgentRow, **changes: Any) -> bytes:
+    plain: dict[str, Any] = {
+        "header": bytes(32), "wave": 4, "digest": b"d", "scheduler": b"s", "births": [],
+        "drops": [], "timers": [], "timer_number": 0, "values": [], "watches": [], "batches": [], "streams": [],
+        "posts": [], "totals": [],
+    }  # fmt: skip
+    return encode(RunState(agents=list(agents), **{**plain, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("found", "place"),
+    [
+        (state(row(), row()), None),
+        (
+            state(row(), row(instance=bytes(range(17)) + b"\xff\x12\x13")),
+            Place(
+                4,
+                "a/1",
+                "state",
+                "instance: offset 16: 10ff1213 (20 bytes)",
+                "instance: offset 16: 10111213 (20 bytes)",
+            ),
+        ),
+        (
+            state(row(), row(instance=None)),
+            Place(4, "a/1", "state", "instance: None", f"instance: {bytes(range(20))!r:.60}"),
+        ),
+        (state(row(mail=[b"m"]), row()), Place(4, "a/0", "state", "mail: [b'm']", "mail: []")),
+        (state(row()), Place(4, "a/1", "state", "nothing", "an agent")),
+        (state(row(), row(), timer_number=3), Place(4, "", "state", "timer_number: 3", "timer_number: 0")),
+        (
+            state(row(), row(), scheduler=b"t"),
+            Place(4, "", "state", "scheduler: offset 0: 74 (1 bytes)", "scheduler: offset 0: 73 (1 bytes)"),
+        ),
+    ],
+)
+def test_the_first_place_in_a_state(found: bytes, place: Place | None) -> None:
+    assert state_difference(found, state(row(), row()), trace(record(0))) == place

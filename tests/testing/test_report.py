@@ -50,8 +50,8 @@ def test_a_report_is_plain_values(good: Report) -> None:
     values = plain(good)
     assert values == good.as_dict()
     assert values["conforms"] is True
-    assert values["cases"] == len(good.outcomes) == 14
-    assert values["counts"] == {"equal": 14, "differs": 0, "error": 0, "unavailable": 0}
+    assert values["cases"] == len(good.outcomes) == 19
+    assert values["counts"] == {"equal": 19, "differs": 0, "error": 0, "unavailable": 0}
     assert [row["name"] for row in values["workloads"]] == ["state", "faults"]
     assert values["combinations"][1] == {
         "scheduler": "round-robin", "engine": "wasmtime", "transport": "shared-memory", "workers": "threads",
@@ -71,9 +71,9 @@ def test_a_report_is_plain_values(good: Report) -> None:
 def test_a_difference_has_both_values_and_places(bad: Report) -> None:
     values = plain(bad)
     assert values["conforms"] is False
-    assert values["counts"] == {"equal": 0, "differs": 2, "error": 1, "unavailable": 0}
-    difference, seed = values["differences"]
-    assert seed["check"] == "seed"
+    assert values["counts"] == {"equal": 0, "differs": 3, "error": 1, "unavailable": 0}
+    difference, *others = values["differences"]
+    assert [each["check"] for each in others] == ["moved", "seed"]
     assert difference.pop("reference")["engine"] == "wasmtime"
     assert difference.pop("combination")["engine"] == "canary"
     assert int(difference.pop("found")) == int(difference.pop("expected")) + 1
@@ -94,7 +94,7 @@ def test_a_matrix_has_a_cell_for_each_combination_and_workload(good: Report, bad
     assert len(cells) == len(good.combinations) * len(good.workloads)
     assert all(worst(outcomes) is Status.EQUAL for _, _, outcomes in cells)
     ((_, _, outcomes),) = statuses(bad)
-    assert [outcome.case.check for outcome in outcomes] == [Check.SAME, Check.AGAIN, Check.SEED]
+    assert [outcome.case.check for outcome in outcomes] == [Check.SAME, Check.AGAIN, Check.MOVED, Check.SEED]
     assert worst(outcomes) is Status.DIFFERS
     assert worst(outcomes[1:2]) is Status.ERROR
     assert worst([]) is Status.UNAVAILABLE
@@ -243,7 +243,7 @@ def test_a_page_stands_alone_and_says_it_all(good: Report) -> None:
     assert "script" not in page.tags
     assert "link" not in page.tags
     assert "Conforms" in page.text
-    assert "14 cases of 2 workloads under 4 combinations: 14 equal." in page.text
+    assert "19 cases of 2 workloads under 4 combinations: 19 equal." in page.text
     assert good.as_dict()["digests"]["state"]["dag"]["digest"] in page.text
     assert page.tags.count("td") >= 8
     assert "Differences" not in page.text

@@ -164,8 +164,6 @@ def test_each_trap_is_told_as_its_fault(body: str, fault: Fault) -> None:
         made.function("f")()
     assert caught.value.fault == fault
     assert made.global_value(reserved.FAULT) == 0
-    (left,) = made.function(reserved.LEFT)()
-    assert 0 < left <= FUEL
 
 
 @needs_wasmer
@@ -175,7 +173,6 @@ def test_a_trap_of_the_form_is_unreachable_with_its_own_word() -> None:
         made.function("f")()
     assert caught.value.fault == Fault.UNREACHABLE
     assert made.global_value(reserved.FAULT) == Fault.FUEL
-    assert made.function(reserved.LEFT)() == (0,)
 
 
 @needs_wasmer
@@ -502,14 +499,6 @@ def test_simd_is_refused_with_reason() -> None:
     made.memory()[:16] = bytes(range(16))
     made.function("f")(1)
     assert bytes(made.memory()[16:32]) != bytes(16)
-
-
-@needs_wasmer
-def test_types_that_the_compiler_does_not_survive_are_refused() -> None:
-    values = "i64 " * 400
-    text = HELLO.replace("(memory", f"(type (func (param {values}) (result {values}))) (memory", 1)
-    with pytest.raises(ModuleError, match=r"^ants: wasmer cannot run the module: found .* 800 parameters and results"):
-        wasmer_engine().open_shard([plan(text)])
 
 
 @needs_wasmer

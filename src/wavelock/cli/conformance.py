@@ -67,7 +67,7 @@ def conformance(
     emit(values, as_json, lambda: _show(report, compared))
     if report.differences or (compared is not None and compared.differences):
         return EXIT_NOT_IDENTICAL
-    return EXIT_ENVIRONMENT if report.errors else EXIT_DONE
+    return EXIT_DONE if report.conforms else EXIT_ENVIRONMENT
 
 
 def _read(path: Path) -> object:
@@ -93,14 +93,14 @@ def _write(path: Path, text: str) -> None:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-class _Told:
+class Told:
     """Is told of each case; shows nothing."""
 
     def __call__(self, outcome: Outcome, done: int, total: int) -> None:
         """A case is done."""
 
 
-class _LiveTold(_Told):
+class LiveTold(Told):
     """Shows a bar on the terminal."""
 
     def __init__(self, console: Console) -> None:
@@ -116,12 +116,12 @@ class _LiveTold(_Told):
 
 
 @contextmanager
-def _progress(quiet: bool) -> Iterator[_Told]:
+def _progress(quiet: bool) -> Iterator[Told]:
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
-        yield _Told()
+        yield Told()
         return
-    told = _LiveTold(console)
+    told = LiveTold(console)
     with told.bar:
         yield told
 

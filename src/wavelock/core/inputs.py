@@ -210,8 +210,8 @@ class LiveFeed:
         """Go on where `capture` was. Raises UserError, InputError for files that do not go as far."""
         names = [stream.name for stream in self._streams]
         if names != [name for name, _ in given]:
-            expected = ", ".join(name for name, _ in given) or "none"
-            raise UserError(f"inputs: found {', '.join(names) or 'none'}, expected those of the captured run: {expected}")
+            found, expected = (", ".join(each) or "none" for each in (names, [name for name, _ in given]))
+            raise UserError(f"inputs: found {found}, expected those of the captured run: {expected}")
         for stream, (_, count) in zip(self._streams, given, strict=True):
             stream.skip(count)
         with self._lock:

@@ -3,7 +3,8 @@
 Rules:
 - A run is compared with the same workload under the same scheduler and the default members of all other families.
 - The reference itself is run twice and compared with itself: no case compares a run with nothing.
-- Every combination also runs one small workload again, and once more under another seed, which must show.
+- Every combination also runs one small workload again, cut in two, and under another seed, which must show; and one
+  combination of each engine runs all of them cut in two.
 - A case that ends with an error is an error of that case, never a difference; the suite goes on.
 - What an engine refuses is unavailable where a workload says that it may be, and an error elsewhere.
 """
@@ -22,9 +23,9 @@ from wavelock.core.errors import ModuleError, UserError, WavelockError
 from wavelock.core.reading import nearest
 from wavelock.plugins.manager import Registry
 from wavelock.testing.combinations import Combination, Selection, combine, missing, reference_of, usable
-from wavelock.testing.differences import Place, first_difference
+from wavelock.testing.differences import Place, first_difference, state_difference
 from wavelock.testing.report import Case, Check, Difference, Outcome, Report, Status, versions
-from wavelock.testing.trace import Trace, run_workload
+from wavelock.testing.trace import Setup, Trace
 from wavelock.testing.workloads import WORKLOADS, Workload
 
 SEEDS: Final = (20_261_123, 7)
@@ -63,10 +64,16 @@ class Conformance:
             for combination in self._with_backends(workload):
                 again = combination == self._reference_of(combination)
                 yield Case(workload, combination, Check.AGAIN if again else Check.SAME)
+                if workload is small and not again:
+                    yield Case(workload, combination, Check.AGAIN)
+                if workload is small or self._is_first_of_engine(combination):
+                    yield Case(workload, combination, Check.MOVED)
                 if workload is small:
-                    if not again:
-                        yield Case(workload, combination, Check.AGAIN)
                     yield Case(workload, combination, Check.SEED)
+
+    def _is_first_of_engine(self, combination: Combination) -> bool:
+        plain = replace(combination, backend="")
+        return plain == next(each for each in self.combinations if each.engine == plain.engine)
 
     def _with_backends(self, workload: Workload) -> Sequence[Combination]:
         if not workload.models or not self._backends:
@@ -99,6 +106,8 @@ class Conformance:
         reference, expected = self.reference(case.workload, case.combination)
         if case.check is Check.SEED:
             return self._compare_seeds(case, reference, expected)
+        if case.check is Check.MOVED:
+            return self._compare_moved(case, reference, expected)
         against = expected
         if case.check is Check.AGAIN and case.combination != reference:
             reference, against = case.combination, self._trace(case.workload, case.combination)
@@ -115,6 +124,18 @@ class Conformance:
             difference = Difference(case, reference, *place)
         return difference, trace
 
+    def _compare_moved(self, case: Case, reference: Combination, whole: Trace) -> tuple[Difference | None, Trace]:
+        """Half of the waves here and half of them there: captured alike, and gone on with from the other's capture."""
+        cut = len(whole.records) // 2
+        state = self._setup(case.workload, reference).capture(cut)
+        setup = self._setup(case.workload, case.combination)
+        place = state_difference(setup.capture(cut), state, whole)
+        if place is not None:
+            return Difference(case, reference, *place), whole
+        rest = setup.resume(state)
+        trace = Trace(rest.header, [*whole.records[:cut], *rest.records], rest.ended)
+        return self._difference(case, reference, trace, whole), trace
+
     def _difference(self, case: Case, reference: Combination, trace: Trace, expected: Trace) -> Difference | None:
         place = first_difference(trace, expected)
         if place is None and trace.faults != case.workload.faults:
@@ -123,9 +144,12 @@ class Conformance:
         return None if place is None else Difference(case, reference, *place)
 
     def _trace(self, workload: Workload, combination: Combination, seed: int = SEEDS[0]) -> Trace:
+        return self._setup(workload, combination, seed).run()
+
+    def _setup(self, workload: Workload, combination: Combination, seed: int = SEEDS[0]) -> Setup:
         if workload.name not in self._profiles:
             self._profiles[workload.name] = workload.write(Path(self._folder.name) / workload.name)
-        return run_workload(workload, self._profiles[workload.name], combination, self.registry, seed)
+        return Setup(workload, self._profiles[workload.name], combination, self.registry, seed)
 
     # ---- references ----
 
@@ -158,9 +182,9 @@ class Conformance:
             for (name, combination, seed), found in self._references.items()
             if isinstance(found, Trace) and seed == SEEDS[0]
         }
-        return Report(
-            self.combinations, self.workloads, tuple(outcomes), self.unavailable, traces, versions(self.registry)
-        )
+        compared = [*self.combinations, *map(self._reference_of, self.combinations)]
+        found = versions(self.registry, {combination.engine for combination in compared})
+        return Report(self.combinations, self.workloads, tuple(outcomes), self.unavailable, traces, found)
 
     def close(self) -> None:
         """Remove the folder. Safe to call twice."""

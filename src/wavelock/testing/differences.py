@@ -5,19 +5,25 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from wavelock.core.abi import Fault
+from wavelock.core.capture import decode
 from wavelock.core.wave import Answered, Input, WaveRecord
 from wavelock.testing.trace import Trace
 
 _WORD: Final = 8
 """Bytes of an outbox that are shown: frames are aligned to as many."""
+_SHOWN: Final = 60
+"""Characters of another value."""
 _NOTHING: Final = "nothing"
 
 
 class Place(NamedTuple):
     """The first place where two runs differ. wave: None where it is none's. agent: empty where it is nobody's.
 
-    what: `header`, `inputs`, `answers`, `plan`, `fault`, `detail`, `fuel`, `outbox`, `waves`, `ended` or `digest`.
+    what: `header`, `inputs`, `answers`, `plan`, `fault`, `detail`, `fuel`, `outbox`, `waves`, `ended`, `digest`, or
+    `state`: what was captured between two waves.
     """
 
     wave: int | None
@@ -40,6 +46,31 @@ def first_difference(found: Trace, expected: Trace) -> Place | None:
     if found.ended != expected.ended:
         return Place(None, "", "ended", found.ended, expected.ended)
     return None
+
+
+def state_difference(found: bytes, expected: bytes, names: Trace) -> Place | None:
+    """Where two captured runs differ: the first agent, and what of it. None where they do not."""
+    if found == expected:
+        return None
+    mine, theirs = decode(found, names.header), decode(expected, names.header)
+    for number, (one, other) in enumerate(zip_longest(mine.agents, theirs.agents)):
+        if one != other:
+            return Place(theirs.wave, names.name(number), "state", *_parts(one, other))
+    return Place(theirs.wave, "", "state", *_parts(mine, theirs))
+
+
+def _parts(one: msgspec.Struct | None, other: msgspec.Struct | None) -> tuple[str, str]:
+    """The first field in which two structs differ, with its values."""
+    if one is None or other is None:
+        return tuple(_NOTHING if each is None else "an agent" for each in (one, other))  # type: ignore[return-value]
+    mine, theirs = msgspec.structs.asdict(one), msgspec.structs.asdict(other)
+    field = next((name for name in mine if mine[name] != theirs[name]), "")
+    values = mine.get(field), theirs.get(field)
+    if isinstance(values[0], bytes) and isinstance(values[1], bytes):
+        shown = _boxes(values[0], values[1])
+    else:
+        shown = repr(values[0])[:_SHOWN], repr(values[1])[:_SHOWN]
+    return f"{field}: {shown[0]}", f"{field}: {shown[1]}"
 
 
 def _in_wave(mine: WaveRecord, theirs: WaveRecord, names: Trace) -> Place:

@@ -8,6 +8,7 @@ the suite that runs it.
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Final
 
@@ -34,26 +35,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """The options that pick what takes part, as those of `wavelock conformance`."""
     group = parser.getgroup("wavelock", "Wavelock's conformance suite")
     for name, what in _OPTIONS.items():
-        group.addoption(
-            f"--wavelock-{name}", action="append", metavar="NAME", help=f"only this {what}; may be repeated"
-        )
+        kind = _kind_and_count if name == "workers" else str
+        group.addoption(f"--wavelock-{name}", action="append", metavar="NAME", type=kind, help=f"only this {what}")
     group.addoption("--wavelock-quick", action="store_true", help="fewer workloads, and two workers")
+
+
+def _kind_and_count(text: str) -> tuple[str, int | None]:
+    kind, colon, count = text.partition(":")
+    if colon and not (count.isascii() and count.isdecimal()):
+        raise argparse.ArgumentTypeError(f'{text}: expected NAME or NAME:COUNT, such as "threads:4"')
+    return kind, int(count) if colon else None
 
 
 def _suite(config: pytest.Config) -> Conformance:
     """The suite of this session: made once, when the first test asks for its cases."""
     if _SUITE not in config.stash:
-        from wavelock.cli.run import split_workers
-
         asked = {name: config.getoption(f"--wavelock-{name}") for name in _OPTIONS}
-        workers = asked["workers"]
         try:
             config.stash[_SUITE] = Conformance(
                 selection=Selection(
                     asked["scheduler"],
                     asked["engine"],
                     asked["transport"],
-                    None if workers is None else [split_workers(text) for text in workers],
+                    asked["workers"],
                     asked["backend"],
                     config.getoption("--wavelock-quick"),
                 ),

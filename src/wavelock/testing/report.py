@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any, Final
@@ -18,7 +18,7 @@ from wavelock.core.digest import DIGEST_VERSION
 from wavelock.core.errors import UserError
 from wavelock.core.form import FORM_VERSION
 from wavelock.plugins.manager import Registry
-from wavelock.testing.combinations import Combination, Missing, usable
+from wavelock.testing.combinations import Combination, Missing
 from wavelock.testing.trace import Trace
 from wavelock.testing.workloads import Workload
 
@@ -40,6 +40,8 @@ class Check(str, Enum):
     """The same run as under the reference."""
     AGAIN = "again"
     """The same run twice."""
+    MOVED = "moved"
+    """Cut in the middle: the same state there as under the reference, and from that one on the same run."""
     SEED = "seed"
     """Under another seed: the same run as under the reference, and another than under the first seed."""
 
@@ -205,12 +207,12 @@ def content(workload: Workload) -> str:
     return hasher.hexdigest()
 
 
-def versions(registry: Registry) -> dict[str, Any]:
+def versions(registry: Registry, engines_used: Iterable[str]) -> dict[str, Any]:
     """What a report's digests may and may not depend on: of Wavelock, Python, the engines and the system."""
     engines = {}
-    for name in usable(registry, "engine"):
+    for name in sorted(engines_used):
         member = registry.look_up("engine", name)
-        engine = registry.engine(name, member.settings())  # type: ignore[union-attr] # usable() left no Problem
+        engine = registry.engine(name, member.settings())  # type: ignore[union-attr] # it was used: no Problem
         engines[name] = engine.version
         engine.close()
     return {

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from wavelock.core.abi import Fault
 from wavelock.core.assembly import assemble, live_sources
 from wavelock.core.errors import EnvironmentFailure
-from wavelock.core.profile import Profile
-from wavelock.core.runtime import RunLoop
+from wavelock.core.runtime import Parts, RunLoop
 from wavelock.core.wave import WaveRecord
 from wavelock.plugins.manager import Registry
 from wavelock.runtime import load_profile
@@ -59,8 +59,7 @@ class Trace:
 class _Journal:
     """A `ports.JournalPort` that keeps all records in memory."""
 
-    def __init__(self, header: bytes) -> None:
-        self.header = header
+    def __init__(self) -> None:
         self.records: list[WaveRecord] = []
 
     def write(self, record: WaveRecord) -> None:
@@ -71,36 +70,65 @@ class _Journal:
         """Nothing to close."""
 
 
-def run_workload(
-    workload: Workload, profile: Path, combination: Combination, registry: Registry, seed: int | None = None
-) -> Trace:
-    """Run a workload, whose files lie around `profile`, under a combination of plugins.
+@dataclasses.dataclass(frozen=True)
+class _Opened:
+    """A run that has not begun. header: the digest before its first wave."""
 
-    Raises what a run raises: EnvironmentFailure, UserError, and anything that a plugin does.
+    loop: RunLoop
+    parts: Parts
+    header: bytes
+
+    def finish(self) -> Trace:
+        """Run to the end. The journal comes in here, behind a restore: a run file would lack its beginning then."""
+        self.parts.journal = journal = _Journal()
+        result = self.loop.run(MOST_WAVES)
+        if not result.ended:
+            raise EnvironmentFailure(f"the run has not ended after {MOST_WAVES} waves")
+        return Trace(self.header, journal.records, result.ended)
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """A run to be made. profile: the workload's, with its files around it.
+
+    All methods raise what a run raises: EnvironmentFailure, UserError, and anything that a plugin does.
     """
-    checked = load_profile(profile, settings(workload, combination, seed), registry)
-    journals: list[_Journal] = []
 
-    def make_journal(header: bytes, _reports: object) -> tuple[_Journal, Path]:
-        journals.append(_Journal(header))
-        return journals[-1], profile
+    workload: Workload
+    profile: Path
+    combination: Combination
+    registry: Registry
+    seed: int
 
-    with _open(checked, registry, make_journal) as loop:
-        result = loop.run(MOST_WAVES)
-    if not result.ended:
-        raise EnvironmentFailure(f"the run has not ended after {MOST_WAVES} waves")
-    (journal,) = journals
-    return Trace(journal.header, journal.records, result.ended)
+    @contextmanager
+    def _open(self) -> Iterator[_Opened]:
+        registry, headers = self.registry.copy(), []
+        checked = load_profile(self.profile, settings(self.workload, self.combination, self.seed), registry)
+        sources = live_sources(checked, registry, record=False)
+        noting = dataclasses.replace(sources, make_journal=lambda header, _reports: headers.append(header))
+        parts = assemble(checked, registry, noting)
+        with RunLoop(parts) as loop:
+            yield _Opened(loop, parts, *headers)
+
+    def run(self) -> Trace:
+        """Run to the end."""
+        with self._open() as opened:
+            return opened.finish()
+
+    def capture(self, waves: int) -> bytes:
+        """Run so many waves; answers the state behind them."""
+        with self._open() as opened:
+            opened.loop.run(waves)
+            return opened.loop.capture()
+
+    def resume(self, state: bytes) -> Trace:
+        """Go on from a captured state to the end; the trace begins there."""
+        with self._open() as opened:
+            opened.loop.restore(state)
+            return opened.finish()
 
 
-def _open(profile: Profile, registry: Registry, make_journal: Any) -> RunLoop:
-    """A runtime whose records stay in memory."""
-    own = registry.copy()
-    sources = dataclasses.replace(live_sources(profile, own, record=False), make_journal=make_journal)
-    return RunLoop(assemble(profile, own, sources))
-
-
-def settings(workload: Workload, combination: Combination, seed: int | None = None) -> list[str]:
+def settings(workload: Workload, combination: Combination, seed: int) -> list[str]:
     """The overrides that make a workload's profile one of a combination."""
     chosen: dict[str, dict[str, Any]] = {
         "engine": {"use": combination.engine},
@@ -115,4 +143,4 @@ def settings(workload: Workload, combination: Combination, seed: int | None = No
     ]
     if combination.backend:
         found += [f'models[{at}].backend="{combination.backend}"' for at in range(workload.profile.count("[[models]]"))]
-    return found if seed is None else [*found, f"run.seed={seed}"]
+    return [*found, f"run.seed={seed}"]

@@ -3,7 +3,8 @@
 Rules:
 - A module runs as on every other engine or not at all. The compiler in wasmer 1.1.0 (Cranelift 0.76, of 2021) gets SIMD
   wrong: `select` of two v128, i8x16.swizzle, f64x2.replace_lane, i32x4.trunc_sat_f32x4_s and more answer other bits or
-  change their operands (CVE-2022-31104 has some of it), and 27 operators are missing. So modules with SIMD are refused.
+  change their operands (CVE-2022-31104 has some of it), it panics over i16x8.mul of an i16x8.extend_low_i8x16_s, and
+  27 operators are missing. So modules with SIMD are refused.
 - A shard has a store and modules of its own, made on its thread and used for all its agents: stores and modules leak
   some KiB each. The engine itself keeps nothing of wasmer's, only compiled modules as bytes.
 - wasmer trusts what it deserializes, so only what it compiled in this process, or what the cache has by hash, is.
@@ -32,9 +33,6 @@ from wavelock.core.shard import GroupPlan, Shard
 from wavelock.wasm_engines.loop import LoopShard
 from wavelock.wasm_engines.wasmer_instance import WasmerInstance
 
-TYPE_VALUES: Final = 500
-"""Parameters and results that a function type may have together. Where they take some 4 KiB, at 512, the compiler
-panics, and sometimes takes the process with it."""
 _RULES: Final = 1
 """Grows when more is refused: what the cache has was checked by the rules of its time."""
 _OTHER: Final = 'another engine runs it (engine.use = "wasmtime")'
@@ -121,11 +119,7 @@ def _compile(store: wasmer.Store, plan: GroupPlan) -> wasmer.Module:
 
 
 def _refused(module: Module) -> Iterator[str]:
-    """What this compiler gets wrong or does not survive."""
-    for found in module.types:
-        count = len(found.params) + len(found.results)
-        if count > TYPE_VALUES:
-            yield f"found a function type with {count} parameters and results, expected at most {TYPE_VALUES}"
+    """What this compiler gets wrong, or does not survive: a panic of it may take the process with it."""
     wrong = "and wasmer computes some of SIMD wrong"
     if SIMD in module.features:
         yield f"found a v128 among its types, {wrong}"

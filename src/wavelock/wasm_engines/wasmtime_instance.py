@@ -81,6 +81,8 @@ class WasmtimeInstance:
     def function(self, name: str) -> Callable[..., Sequence[int]]:
         """See `interface.Instance`."""
         function = self._export(name)
+        if not isinstance(function, wasmtime.Func):
+            raise KeyError(name)
         kind = function.type(self._live())
         arguments = [str(each) == "i32" for each in kind.params]
         results = [str(each) == "i32" for each in kind.results]
@@ -168,7 +170,10 @@ class WasmtimeInstance:
 
     def global_value(self, name: str) -> int:
         """See `interface.Instance`."""
-        return int(self._export(name).value(self._live()))
+        found = self._export(name)
+        if not isinstance(found, wasmtime.Global):
+            raise KeyError(name)
+        return int(found.value(self._live()))
 
     def close(self) -> None:
         """See `interface.Instance`."""

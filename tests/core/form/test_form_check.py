@@ -6,7 +6,7 @@ import pytest
 import wasmtime
 
 from wavelock.core.errors import ModuleError
-from wavelock.core.form import FORM_VERSION, check_module
+from wavelock.core.form import FORM_VERSION, FormOptions, ModuleInfo, limits, rewrite_module
 
 MEMORY = '(memory (export "memory") 2 16)'
 ABI = '(func (export "wavelock_abi") (result i32) i32.const 0)'
@@ -17,9 +17,13 @@ def module(*fields: str) -> bytes:
     return bytes(wasmtime.wat2wasm(f"(module {' '.join(fields)})"))
 
 
+def info_of(data: bytes, *, abi: bool = True, features: tuple[str, ...] = ()) -> ModuleInfo:
+    return rewrite_module(data, "a.wasm", FormOptions(features=features), abi=abi).info
+
+
 def failure(data: bytes, *, abi: bool = True) -> str:
     with pytest.raises(ModuleError) as caught:
-        check_module(data, "agents/a.wasm", abi=abi)
+        rewrite_module(data, "agents/a.wasm", abi=abi)
     text = str(caught.value)
     assert text.startswith("agents/a.wasm: ")
     return text.removeprefix("agents/a.wasm: ")
@@ -28,7 +32,7 @@ def failure(data: bytes, *, abi: bool = True) -> str:
 def test_an_agent() -> None:
     initialize = '(func $i (export "_initialize")) (start $i)'
     extra = '(global (export "g") (mut i64) (i64.const 0)) (table (export "t") 1 funcref)'
-    info = check_module(module(MEMORY, ABI, TURN, initialize, extra), "a.wasm")
+    info = info_of(module(MEMORY, ABI, TURN, initialize, extra))
     assert dict(info.exports) == {
         "memory": "memory",
         "wavelock_abi": "function () -> i32",
@@ -40,7 +44,7 @@ def test_an_agent() -> None:
     assert (info.memory_minimum_pages, info.memory_maximum_pages, info.has_start) == (2, 16, True)
     assert (info.features, info.functions, info.imports) == (("mutable-global",), 3, ())
     assert info.size_bytes == len(module(MEMORY, ABI, TURN, initialize, extra))
-    assert FORM_VERSION == 1
+    assert FORM_VERSION == 2
 
 
 @pytest.mark.parametrize(
@@ -53,10 +57,12 @@ def test_an_agent() -> None:
         ("ref.null func drop", ("reference-types",)),
         ("block (result i32 i32) i32.const 1 i32.const 2 end drop drop", ("multi-value",)),
         ("i32.const 0 i32.load drop", ()),
+        ("i32.const 0 i32.atomic.load drop", ("threads",)),
+        ("unreachable i32.const 0 i32.extend8_s drop", ("sign-extension",)),
     ],
 )
 def test_features_used(code: str, features: tuple[str, ...]) -> None:
-    assert check_module(module(MEMORY, ABI, TURN, f"(func {code})"), "a.wasm").features == features
+    assert info_of(module(MEMORY, ABI, TURN, f"(func {code})")).features == features
 
 
 @pytest.mark.parametrize(
@@ -72,9 +78,6 @@ def test_features_used(code: str, features: tuple[str, ...]) -> None:
         ("return_call_indirect (type 0)", "return_call_indirect", "tail-call"),
         ("call_ref 0", "call_ref", "function-references"),
         ("resume 0", "resume", "stack-switching"),
-        ("i32.atomic.load", "i32.atomic.load", "threads"),
-        ("memory.atomic.wait32", "memory.atomic.wait32", "threads"),
-        ("atomic.fence", "atomic.fence", "threads"),
         ("i64.add128", "i64.add128", "wide-arithmetic"),
         ("memory.discard", "memory.discard", "memory-control"),
     ],
@@ -116,7 +119,6 @@ def test_refused_types_in_a_function(field: str, feature: str) -> None:
         ("(memory i64 1)", "memory64"),
         ("(table i64 1 funcref)", "memory64"),
         ("(memory 1) (memory 1)", "multi-memory"),
-        ("(memory 1 1 shared)", "threads"),
         ("(memory 1 (pagesize 1))", "custom-page-sizes"),
         ("(type $f (func)) (type (cont $f))", "stack-switching"),
         ("(table 1 (ref null func) (ref.null func))", "function-references"),
@@ -144,6 +146,40 @@ def test_imports_are_named_and_refused(field: str, named: str, way_out: str) -> 
     assert f"found the import {named}" in text
     assert "an agent imports nothing" in text
     assert way_out in text
+
+
+def test_a_module_for_threads_is_accepted() -> None:
+    info = info_of(
+        module("(memory 1 4 shared) (func (drop (i32.atomic.load (i32.const 0))) (atomic.fence))"), abi=False
+    )
+    assert (info.features, info.memory_maximum_pages) == (("threads",), 4)
+
+
+def test_tail_calls_are_accepted_where_they_are_asked_for() -> None:
+    data = module("(table 1 funcref) (func return_call 1) (func (return_call_indirect (i32.const 0)))")
+    assert info_of(data, abi=False, features=("tail-call",)).features == ("tail-call",)
+    assert "return_call needs tail-call" in failure(data, abi=False)
+
+
+@pytest.mark.parametrize("name", ["wavelock:", "wavelock:budget", "wavelock:mine"])
+def test_reserved_names_are_refused(name: str) -> None:
+    text = failure(module(f'(func (export "f")) (func (export "{name}"))'), abi=False)
+    assert f"found the export {name}; names in wavelock: are Wavelock's own" in text
+    assert text.startswith("offset ")
+
+
+def test_the_memory_fits_the_profiles_limit() -> None:
+    data = module(MEMORY, ABI, TURN)
+    assert rewrite_module(data, "a.wasm", FormOptions(memory_pages=2)).info.memory_minimum_pages == 2
+    with pytest.raises(ModuleError, match=r"a memory of 2 pages \(64 KiB each\), expected at most the 1 that limits"):
+        rewrite_module(data, "a.wasm", FormOptions(memory_pages=1))
+
+
+def test_mutable_globals_are_bounded_and_hold_no_references() -> None:
+    many = "(global (mut i32) (i32.const 0))" * limits.MUTABLE_GLOBALS
+    assert info_of(module(many, "(global i32 (i32.const 0))"), abi=False).functions == 0
+    assert "found 4097 mutable globals, expected at most 4096" in failure(module(many, many[:32]), abi=False)
+    assert "a mutable global of funcref" in failure(module("(global (mut funcref) (ref.null func))"), abi=False)
 
 
 def test_imports_are_counted_and_shown_safely() -> None:
@@ -205,11 +241,11 @@ def test_many_exports_are_cut() -> None:
 
 
 def test_the_abi_can_be_left_out() -> None:
-    assert check_module(module(), "a.wasm", abi=False).exports == ()
+    assert info_of(module(), abi=False).exports == ()
 
 
 def test_a_function_is_named_by_its_export_without_a_name_section() -> None:
-    text = failure(module('(func) (func (export "step") ref.i31 drop)'))
+    text = failure(module('(func) (func (export "step") ref.i31 drop)'), abi=False)
     assert text.startswith("function 1 (step), offset ")
 
 
@@ -217,7 +253,8 @@ def test_a_function_is_named_by_its_export_without_a_name_section() -> None:
 def test_a_damaged_name_section_is_no_error_of_its_own(names: bytes) -> None:
     plain = module("(func nop) (func ref.i31 drop)")
     content = b"\4name" + names
-    assert failure(plain + b"\0" + bytes([len(content)]) + content).startswith("function 1, offset ")
+    text = failure(plain + b"\0" + bytes([len(content)]) + content, abi=False)
+    assert text.startswith("function 1, offset ")
 
 
 def test_bytes_after_the_last_end_are_refused() -> None:
@@ -229,12 +266,12 @@ def test_bytes_after_the_last_end_are_refused() -> None:
 
 
 def test_exports_of_one_large_type_share_its_text() -> None:
-    params = " ".join(["i64"] * 1000)
+    params = " ".join(["i64"] * 100)
     data = module(
         f"(type $t (func (param {params})))",
         "(func $f (type $t))",
         '(export "a" (func $f)) (export "b" (func $f))',
     )
-    info = check_module(data, "a.wasm", abi=False)
+    info = info_of(data, abi=False)
     assert info.exports[0].type is info.exports[1].type
     assert len(failure(data)) < 1500

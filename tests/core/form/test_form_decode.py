@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import wasmtime
 
-from wavelock.core.form import check_module, limits
+from wavelock.core.form import limits, rewrite_module
 from wavelock.core.form.binary import FormError
 from wavelock.core.form.decode import NO_BLOCK_TYPE, Value, instructions
 from wavelock.core.form.sections import read_module
@@ -101,7 +101,7 @@ def test_nesting_is_bounded_without_recursion() -> None:
 def test_an_engine_takes_the_deepest_nesting_that_the_form_takes() -> None:
     code = "block " * limits.NESTING + "end " * limits.NESTING
     data = bytes(wasmtime.wat2wasm(f"(module (func {code}))"))
-    assert check_module(data, "deep.wasm", abi=False).functions == 1
+    assert rewrite_module(data, "deep.wasm", abi=False).info.functions == 1
     wasmtime.Module(wasmtime.Engine(), data)
 
 
@@ -119,7 +119,7 @@ def test_every_body_of_a_module_is_consumed_exactly() -> None:
     for found in module.bodies:
         *_, last = instructions(data, found.code, found.end)
         assert (last[0], last[1].name) == (found.end - 1, "end")
-    assert check_module(data, "m", abi=False).features == (
+    assert rewrite_module(data, "m", abi=False).info.features == (
         "bulk-memory",
         "multi-value",
         "reference-types",

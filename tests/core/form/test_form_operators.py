@@ -75,7 +75,7 @@ def text(operator: Operator) -> str:
     if operator.immediates is Immediate.BLOCK:
         return f"{operator.name} end"
     if operator.immediates is Immediate.INDEX_PAIR:
-        return f"{operator.name} {'(type 0)' if operator.name == 'call_indirect' else '0 0'}"
+        return f"{operator.name} {'0 0' if operator.name.startswith('table') else '(type 0)'}"
     name = f"{operator.name} {TEXT[operator.immediates]}"
     return name if operator.name != "table.init" else "table.init 0"
 

@@ -6,7 +6,7 @@ import pytest
 import wasmtime
 
 from wavelock.core.errors import ModuleError
-from wavelock.core.form import check_module, limits
+from wavelock.core.form import limits, rewrite_module
 from wavelock.core.form.module import SegmentMode
 from wavelock.core.form.sections import read_module
 
@@ -39,17 +39,17 @@ def stripped(text: str) -> bytes:
 
 def failure(data: bytes) -> str:
     with pytest.raises(ModuleError) as caught:
-        check_module(data, "m.wasm", abi=False)
+        rewrite_module(data, "m.wasm", abi=False)
     return str(caught.value)
 
 
 def test_an_empty_module_is_a_module() -> None:
-    assert check_module(HEAD, "m.wasm", abi=False).functions == 0
+    assert rewrite_module(HEAD, "m.wasm", abi=False).info.functions == 0
 
 
 def test_truncation_at_every_offset_is_an_error_with_an_offset() -> None:
     data = stripped(REAL)
-    assert check_module(data, "m.wasm", abi=False).functions == 1
+    assert rewrite_module(data, "m.wasm", abi=False).info.functions == 1
     complete = [len(HEAD)] + [s.end for s in read_module(data).sections if s.code in (1,)]
     for length in range(len(data)):
         if length not in complete:
@@ -73,14 +73,14 @@ def test_order_and_duplicates() -> None:
     assert "found the type section twice" in failure(HEAD + TYPE + TYPE)
     assert "unknown id 14" in failure(HEAD + b"\x0e\0")
     data_count = b"\x0c\1\0"
-    assert check_module(HEAD + TYPE + FUNCTION + data_count + CODE, "m", abi=False).features == ("bulk-memory",)
+    assert rewrite_module(HEAD + TYPE + FUNCTION + data_count + CODE, "m", abi=False).info.features == ("bulk-memory",)
     assert "the data count section after the code section" in failure(HEAD + TYPE + FUNCTION + CODE + data_count)
 
 
 def test_custom_sections_may_stand_anywhere_and_need_a_name() -> None:
     custom = section(0, b"\1x junk")
     data = custom.join([HEAD, TYPE, FUNCTION, CODE, b""])
-    assert check_module(data, "m.wasm", abi=False).functions == 1
+    assert rewrite_module(data, "m.wasm", abi=False).info.functions == 1
     assert "a custom section ends" in failure(HEAD + section(0, b"\5x"))
     assert "not UTF-8" in failure(HEAD + section(0, b"\1\xff"))
 
@@ -123,7 +123,7 @@ def function(body: bytes) -> bytes:
 
 def test_locals_are_bounded_over_all_runs() -> None:
     half = leb(limits.LOCALS // 2)
-    assert check_module(function(b"\2" + half + b"\x7f" + half + b"\x7e\x0b"), "m", abi=False).functions == 1
+    assert rewrite_module(function(b"\2" + half + b"\x7f" + half + b"\x7e\x0b"), "m", abi=False).info.functions == 1
     text = failure(function(b"\3" + half + b"\x7f" + half + b"\x7e\1\x7f\x0b"))
     assert text.startswith("m.wasm: function 0, offset 31")
     assert "found 1 more locals, expected at most 0" in text
@@ -134,7 +134,7 @@ def test_function_and_module_sizes_are_bounded() -> None:
     big = limits.FUNCTION_BYTES + 1
     assert f"found {big} bytes of code" in failure(function(b"\0" + bytes(big - 2) + b"\x0b"))
     with pytest.raises(ModuleError, match=r"m.wasm: found 67108865 bytes, expected at most 67108864"):
-        check_module(bytes(limits.MODULE_BYTES + 1), "m.wasm")
+        rewrite_module(bytes(limits.MODULE_BYTES + 1), "m.wasm")
 
 
 @pytest.mark.parametrize(
@@ -143,8 +143,18 @@ def test_function_and_module_sizes_are_bounded() -> None:
         (section(5, b"\1\0\x81\x80\x04"), "found a memory of 65537 pages, expected at most 65536"),
         (section(5, b"\1\1\1\x81\x80\x04"), "found a memory of 65537 pages"),
         (section(5, b"\1\1\2\1"), "found a memory with the maximum 1, expected at least its minimum 2"),
-        (section(5, b"\1\2\1"), "a shared memory needs threads"),
-        (section(5, b"\1\3\1\1"), "a shared memory needs threads"),
+        (section(5, b"\1\2\1"), "found a shared memory without a maximum, expected one"),
+        (section(4, b"\1\x70\3\1\1"), "found a shared table"),
+        (
+            section(5, b"\1\0\1") + section(11, b"\1\0\x41\xff\xff\3\x0b\2ab"),
+            "2 bytes of data at 65535, which the memory of 1",
+        ),
+        (section(5, b"\1\0\1") + section(11, b"\1\0\x41\x7f\x0b\0"), "found 0 bytes of data at 4294967295"),
+        (section(11, b"\1\0\x41\0\x0b\0"), "found an active data segment, but no memory"),
+        (section(9, b"\1\0\x41\0\x0b\0"), "found an active element segment, but no table"),
+        (section(4, b"\1\x70\0\1") + section(9, b"\1\0\x41\2\x0b\0"), "found 0 elements at 2, which the table of 1"),
+        (section(5, b"\1\0\1") + section(11, b"\1\0\x42\0\x0b\0"), "found a constant of i64, expected i32"),
+        (section(6, b"\1\x7f\0\x42\0\x0b"), "found a constant of i64, expected i32"),
         (section(5, b"\1\4\1"), "a 64-bit memory needs memory64"),
         (section(5, b"\1\x08\1\0"), "a resized memory needs custom-page-sizes"),
         (section(5, b"\1\x10\1"), "found a memory with flags 0x10"),
@@ -214,7 +224,7 @@ def test_segments_with_every_flag() -> None:
 
 
 def test_what_a_real_module_holds() -> None:
-    info = check_module(stripped(REAL), "m.wasm", abi=False)
+    info = rewrite_module(stripped(REAL), "m.wasm", abi=False).info
     assert info.exports == (("memory", "memory"), ("f", "function (i32) -> i32"))
     assert (info.functions, info.memory_minimum_pages, info.memory_maximum_pages) == (1, 1, None)
     assert (info.features, info.imports, info.has_start) == ((), (), False)

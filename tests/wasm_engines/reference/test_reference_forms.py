@@ -31,7 +31,7 @@ from wavelock.wasm_engines.reference.program import Program
 def test_control_flow_at_every_budget(name: str) -> None:
     trio = Trio(f'(module (func (export "f") {FUNCTIONS[name]}))')
     for number in SMALL[:1] if name in SAME_FOR_ALL else SMALL:
-        trio.sweep("f", [number], most=30)
+        trio.sweep("f", [number], most=15)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_control_flow_at_every_budget(name: str) -> None:
     ],
 )
 def test_calls_at_every_budget(name: str, arguments: list[int]) -> None:
-    Trio(CALLS).sweep(name, arguments, most=60)
+    Trio(CALLS).sweep(name, arguments, most=25)
 
 
 def trio(name: str, options: FormOptions | None = None) -> Trio:
@@ -58,7 +58,7 @@ def test_programs_at_many_budgets(name: str) -> None:
     whole = trio(name)
     few = len(CALLED[name]) > 10
     for arguments in CALLED[name]:
-        whole.sweep("f", arguments, most=4 if few else 25)
+        whole.sweep("f", arguments, most=2 if few else 12)
 
 
 @pytest.mark.parametrize("name", ["float loops", "a heavy leaf", "many blocks of memory"])
@@ -106,7 +106,7 @@ def test_depth_ends_at_the_same_call(name: str) -> None:
     ],
 )
 def test_tables_at_many_budgets(name: str, arguments: list[int]) -> None:
-    Trio(TABLES).sweep(name, arguments, most=20)
+    Trio(TABLES).sweep(name, arguments, most=10)
 
 
 @pytest.mark.parametrize("fuel", range(10))

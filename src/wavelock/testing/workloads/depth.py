@@ -110,7 +110,9 @@ def _to_every_depth(name: str, summary: str, shapes: Mapping[str, _Shape], optio
 
 
 DEPTH = _to_every_depth("depth", "recursions to every depth around the limit, frames of all sizes", _SHAPES)
-SIMD_DEPTH = _to_every_depth("simd-depth", "the same with vectors in their frames", _SHAPES_OF_VECTORS, SIMD)
+SIMD_DEPTH = _to_every_depth(
+    "simd-depth", "recursions around the limit with vectors in their frames", _SHAPES_OF_VECTORS, SIMD
+)
 
 _STEP: Final = 300
 """Calls that each turn nests more than the one before, until the fourth nests them without end."""
@@ -154,4 +156,6 @@ def _without_end(name: str, summary: str, functions: Mapping[str, str], optional
 
 
 STACK = _without_end("stack", "deep recursions, and ones without end, under the largest limit", _BOTTOMLESS)
-SIMD_STACK = _without_end("simd-stack", "the same with vectors in their frames", _BOTTOMLESS_OF_VECTORS, SIMD)
+SIMD_STACK = _without_end(
+    "simd-stack", "recursions without end with vectors in their frames", _BOTTOMLESS_OF_VECTORS, SIMD
+)

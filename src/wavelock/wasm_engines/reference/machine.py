@@ -54,7 +54,10 @@ class Frame:
 
 
 class Machine:
-    """An instance of a program. Making one copies the active segments, which can trap."""
+    """An instance of a program. Making one copies the active segments, which can trap.
+
+    memory_pages: the most that its memory may have. The start function is left to the caller.
+    """
 
     def __init__(self, program: Program, memory_pages: int = MEMORY_PAGES, meter: Meter | None = None) -> None:
         module = program.module
@@ -83,14 +86,14 @@ class Machine:
                 self.data[index] = None
 
     def call(self, function: int, arguments: Iterable[int]) -> list[int]:
-        """Calls a function by its index and answers its results. Raises Trap; the state is then what it was."""
+        """Calls a function by its index and answers its results. Raises Trap, and leaves the state as it is then."""
         self._frames.clear()
         self._results.clear()
         try:
             self.enter(function, list(arguments))
             self._run()
-        except IndexError:
-            raise ModuleError("an instruction names what is not there: the module is not valid") from None
+        except IndexError as error:
+            raise ModuleError("an instruction names what is not there: the module is not valid") from error
         return self._results.copy()
 
     def enter(self, function: int, arguments: list[int]) -> None:
@@ -133,6 +136,8 @@ def _memory(program: Program, most_pages: int) -> Memory:
     if not program.module.memories:
         return Memory(0, 0)
     limits = program.module.memories[0]
+    if limits.minimum > most_pages:
+        raise ModuleError(f"found a memory of {limits.minimum} pages, expected at most {most_pages}")
     return Memory(limits.minimum, _least(limits.maximum, most_pages))
 
 

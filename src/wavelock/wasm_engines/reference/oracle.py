@@ -32,7 +32,7 @@ class Outcome:
 
 
 class Oracle:
-    """One instance of an original module. Making one copies the active segments: raises Trap where they do not fit.
+    """One instance of an original module. Raises ModuleError for what cannot be run; the module is not validated.
 
     After a fault the state can be read, and nothing should be called.
     """

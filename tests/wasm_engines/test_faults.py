@@ -141,7 +141,7 @@ def test_the_start_and_the_first_turn_share_one_budget(tmp_path: Path) -> None:
 
 def test_a_memory_larger_than_the_limit_is_refused_before_the_run(tmp_path: Path) -> None:
     path = write_profile(tmp_path, big=HELLO.replace('(memory (export "memory") 1)', '(memory (export "memory") 40)'))
-    with pytest.raises(ProfileError, match=r"agents\[0\]\.module.*40 pages .* expected at most the 32 that limits\.memory"):
+    with pytest.raises(ProfileError, match=r"agents\[0\]\.module.*40 pages .* at most the 32 that limits\.memory"):
         run(path, **{"limits.memory": "2 MiB"})
 
 

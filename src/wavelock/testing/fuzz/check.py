@@ -20,7 +20,10 @@ from wavelock.testing.fuzz.decorate import LOOPS, PREFIX
 from wavelock.testing.fuzz.subjects import Open, Outcome, Prepared, State, Subject, Tables, prepare
 from wavelock.testing.fuzz.values import draw, seeded
 
-STACK_BYTES: Final = (1_000, 4_096, 32 << 10, 128 << 10)
+LEAST_STACK_BYTES: Final = 200
+SMALL_STACK_BYTES: Final = 2_500
+STACK_BYTES: Final = (8_192, 128 << 10)
+"""Limits of depth: half of them are any between the first two, where a frame's weight more or less shows."""
 MEMORY_PAGES: Final = (4, 5, 8, 64)
 BUDGETS: Final = (300, 1_000, 3_000, 3_000, 20_000)
 CALLS: Final = 24
@@ -44,7 +47,10 @@ class Case(NamedTuple):
 def case_of(module: bytes, seed: str) -> Case:
     """A case whose limits follow from its seed."""
     random = seeded(f"{seed} limits")
-    return Case(module, seed, random.choice(MEMORY_PAGES), random.choice(STACK_BYTES))
+    stack_bytes = random.choice(STACK_BYTES)
+    if random.random() < 0.5:
+        stack_bytes = random.randrange(LEAST_STACK_BYTES, SMALL_STACK_BYTES)
+    return Case(module, seed, random.choice(MEMORY_PAGES), stack_bytes)
 
 
 class Call(NamedTuple):
@@ -244,6 +250,7 @@ def _parts(one: Step, other: Step) -> str:
         ("fuel", one.outcome.fuel, other.outcome.fuel),
         ("results", _hexadecimal(one.outcome.results), _hexadecimal(other.outcome.results)),
         ("memory", one.state.memory, other.state.memory),
+        ("dropped segments", one.state.dropped, other.state.dropped),
         ("globals", _hexadecimal(one.state.words), _hexadecimal(other.state.words)),
     )
     return ", ".join(f"{what} {first} / {second}" for what, first, second in pairs if first != second)

@@ -165,9 +165,16 @@ class _Function:
         return self._value(letter, depth) + b"\x1a"
 
     def _set(self, depth: int) -> bytes:
+        """Puts a value into a local: often a plain one, as what goes from local to local is what the form follows."""
         letter = self._choices.of(self._letters)
-        local = self._local(letter)
-        return self._value(letter, depth) + assemble(f"local.set {local}")
+        local, simple = self._local(letter), self._choices.below(4)
+        if simple == 0:
+            value = assemble(f"local.get {self._local(letter)}")
+        elif simple == 1:
+            value = self._loaded(letter)
+        else:
+            value = self._value(letter, min(depth, 1 + self._choices.below(_DEPTH)))
+        return value + assemble(f"local.set {local}")
 
     def _loop(self, depth: int) -> bytes:
         counter = len(self._locals) + self._counters
@@ -213,6 +220,9 @@ class _Function:
             value = draw(seeded(f"constant {self._choices.below(256)}"), letter)
             constant = {"f": "f32.const", "F": "f64.const", "v": "v128.const"}[letter]
             return opcode(BY_NAME[constant]) + value.to_bytes(BITS[letter] // 8, "little")
+        return self._loaded(letter)
+
+    def _loaded(self, letter: str) -> bytes:
         return assemble(f"i32.const {16 * self._choices.below(_INPUTS)} {_LOADS[letter]} 0 0")
 
     def _operation(self, letter: str, depth: int) -> bytes:

@@ -11,7 +11,7 @@ from wavelock.core.abi import Fault
 from wavelock.core.form import FormOptions, rewrite_module
 from wavelock.core.form.operators import Operator
 from wavelock.testing.fuzz.singles import Single, covered, single
-from wavelock.testing.fuzz.subjects import Open, Subject, prepare
+from wavelock.testing.fuzz.subjects import Open, Prepared, Subject, prepare
 from wavelock.testing.fuzz.summary import Finding, Summary, count
 
 INPUTS: Final = 192
@@ -43,9 +43,10 @@ def fuzz_operators(
     summary, groups = Summary("operators"), Groups()
     for operator in covered() if operators is None else operators:
         tried = single(operator, seed, inputs)
+        prepared = _prepared(tried)
         known: Results | None = None
         for name, opened in engines.items():
-            found = run_single(tried, opened)
+            found = _run(tried, prepared, opened)
             if found is None:
                 continue
             count(summary.engines, [name])
@@ -63,8 +64,16 @@ def fuzz_operators(
 
 def run_single(tried: Single, opened: Open) -> Results | None:
     """Runs an operator's variants on all inputs, going on behind each trap; None where the engine refuses it."""
+    return _run(tried, _prepared(tried), opened)
+
+
+def _prepared(tried: Single) -> Prepared:
     form = rewrite_module(tried.module, tried.operator.name, _OPTIONS, abi=False)
-    make = opened(prepare(tried.module, form, _OPTIONS))
+    return prepare(tried.module, form, _OPTIONS)
+
+
+def _run(tried: Single, prepared: Prepared, opened: Open) -> Results | None:
+    make = opened(prepared)
     return None if make is None else _results(tried, make)
 
 

@@ -11,7 +11,8 @@ from blake3 import blake3
 from wavelock.core.abi import Fault
 from wavelock.core.errors import EnvironmentFailure
 from wavelock.core.form import FormOptions, Rewritten, reserved
-from wavelock.core.form.module import Module
+from wavelock.core.form.decode import instructions
+from wavelock.core.form.module import Module, SegmentMode
 from wavelock.core.form.sections import read_module
 from wavelock.core.form.types import V128
 from wavelock.core.shard import GroupPlan
@@ -20,6 +21,7 @@ from wavelock.wasm_engines.interface import Instance, Trap
 
 MEMORY_BYTES: Final = 1 << 32
 _WORD: Final = 1 << 64
+_DROPS: Final = ("data.drop", "elem.drop")
 
 
 class Outcome(NamedTuple):
@@ -31,10 +33,14 @@ class Outcome(NamedTuple):
 
 
 class State(NamedTuple):
-    """memory: size in bytes and BLAKE3; words: mutable globals as bits, a v128 as two."""
+    """memory: size in bytes and BLAKE3; words: mutable globals as bits, a v128 as two.
+
+    dropped: how many of `Prepared.droppable` segments are dropped.
+    """
 
     memory: tuple[int, str]
     words: tuple[int, ...]
+    dropped: int = 0
 
 
 Tables = tuple[tuple[int, ...], ...]
@@ -42,12 +48,17 @@ Tables = tuple[tuple[int, ...], ...]
 
 
 class Prepared(NamedTuple):
-    """A module to run: the original, its deterministic form, and what the original holds."""
+    """A module to run: the original, its deterministic form, and what the original holds.
+
+    droppable: segments that its code names in data.drop or elem.drop, if none of them is dropped from the beginning;
+    else none, as the oracle cannot tell whether those were dropped again.
+    """
 
     original: bytes
     form: Rewritten
     module: Module
     options: FormOptions
+    droppable: frozenset[tuple[str, int]]
 
 
 class Subject(Protocol):
@@ -81,7 +92,20 @@ Open = Callable[[Prepared], "Callable[[], Subject] | None"]
 
 def prepare(original: bytes, form: Rewritten, options: FormOptions) -> Prepared:
     """What the subjects are opened with."""
-    return Prepared(original, form, read_module(original), options)
+    module = read_module(original)
+    return Prepared(original, form, module, options, _droppable(module))
+
+
+def _droppable(module: Module) -> frozenset[tuple[str, int]]:
+    found = {
+        (operator.name, value)
+        for body in module.bodies
+        for _, operator, value in instructions(module.data, body.code, body.end)
+        if operator.name in _DROPS and isinstance(value, int)
+    }
+    segments = {"data.drop": module.data_segments, "elem.drop": module.elements}
+    passive = all(segments[name][at].mode is SegmentMode.PASSIVE for name, at in found)
+    return frozenset(found) if passive else frozenset()
 
 
 def plan_of(form: Rewritten) -> GroupPlan:
@@ -101,6 +125,7 @@ class InstanceSubject:
     def __init__(self, instance: Instance, prepared: Prepared) -> None:
         self._instance = instance
         self._form = prepared.form
+        self._droppable = prepared.droppable
         self._global_words = len(_mutable_words(prepared.module, [0] * len(prepared.module.globals)))
         self._functions: dict[str, Callable[..., Sequence[int]]] = {}
 
@@ -145,7 +170,8 @@ class InstanceSubject:
         """See `Subject`."""
         get = self._function(reserved.GET)
         words = tuple(get(word)[0] % _WORD for word in range(self._global_words))
-        return State(memory_digest(self.memory()), words)
+        flags = range(self._global_words, self._form.state.words) if self._droppable else ()
+        return State(memory_digest(self.memory()), words, sum(get(word)[0] for word in flags))
 
     def tables(self) -> Tables:
         """See `Subject`."""
@@ -273,7 +299,9 @@ class OracleSubject:
         """See `Subject`."""
         module = self._prepared.module
         words = tuple(_mutable_words(module, self._oracle.globals))
-        return State(memory_digest(self.memory()), words)
+        flags = {"data.drop": self._oracle.dropped_data, "elem.drop": self._oracle.dropped_elements}
+        dropped = sum(flags[name][at] for name, at in self._prepared.droppable)
+        return State(memory_digest(self.memory()), words, dropped)
 
     def tables(self) -> Tables:
         """See `Subject`."""

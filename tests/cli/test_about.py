@@ -88,9 +88,9 @@ def test_plugins(cli: Cli) -> None:
     assert ("engine", "wasmtime", True) in {(row["family"], row["name"], row["available"]) for row in rows}
     lines = cli("plugins").out.splitlines()
     assert [line.split()[:2] for line in lines] == [[row["family"], row["name"]] for row in rows]
-    assert lines[0] == (
+    assert (
         f"engine         wasmtime       Bytecode Alliance's wasmtime, through its C interface  [wavelock {__version__}]"
-    )
+    ) in lines
 
 
 @pytest.fixture

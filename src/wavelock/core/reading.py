@@ -10,6 +10,7 @@ import difflib
 import re
 import typing
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
@@ -46,14 +47,20 @@ def decode_unit(kind: type, value: object) -> object:
     raise NotImplementedError(kind)
 
 
+@cache
+def _fields_of(kind: type[msgspec.Struct]) -> tuple[Mapping[str, Any], Mapping[str, msgspec.structs.FieldInfo]]:
+    """A struct's type hints by field name, and its fields by key: both cost more than what is done with them."""
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    return typing.get_type_hints(kind, include_extras=True), fields
+
+
 def build_struct(kind: type[StructT], values: object, where: str, problems: list[Problem]) -> StructT | None:
     """Build a struct from a TOML table; None when it has problems, which are appended with their key paths."""
     if not isinstance(values, Mapping):
         problems.append(Problem(where, f"expected a table, found {kind_name(values)}"))
         return None
     before = len(problems)
-    hints = typing.get_type_hints(kind, include_extras=True)
-    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    hints, fields = _fields_of(kind)
     for key in values:
         if key not in fields:
             problems.append(Problem(join(where, key), f"unknown key{nearest(key, fields)}"))

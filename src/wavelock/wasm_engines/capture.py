@@ -60,12 +60,16 @@ def _capture_table(instance: Instance, table: int, types: int) -> tuple[int, ...
     ask = instance.function(reserved.TABLE_GET)
     (size,) = instance.function(reserved.TABLE_SIZE)(table)
 
+    last = 0
+
     def entry(at: int) -> int:
-        for kind in range(types):
+        nonlocal last
+        for kind in (last, *range(types)):  # entries of one type mostly lie together, and a wrong one costs a trap
             try:
                 (found,) = ask(table, at, kind)
             except Trap:
                 continue  # a function of another type
+            last = kind
             return found
         raise EnvironmentFailure(f"entry {at} of table {table} is a function that the module does not name")
 

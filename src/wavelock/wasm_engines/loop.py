@@ -51,6 +51,7 @@ class _Agent:
         self.spent = 0
         self.failure: Failure | None = None
         self.turn = instance.function(reserved.TURN)
+        self.inbox = self.outbox = memoryview(b"")
 
     def map_buffers(self, buffers: Buffers) -> None:
         """View the buffers once and for all: a memory never moves."""
@@ -65,7 +66,14 @@ class _Agent:
         if self.instance is not None:
             self.instance.close()
             self.instance = None
+        # An instance may live as long as its last function and view do.
+        self.turn, self.inbox, self.outbox = _ended, memoryview(b""), memoryview(b"")
         self.failure = failure
+
+
+def _ended(*_arguments: int) -> Sequence[int]:
+    """The turn of an agent that is not used again."""
+    raise RuntimeError("a turn of an instance that is gone")
 
 
 class LoopShard:

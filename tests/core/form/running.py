@@ -10,7 +10,7 @@ from wavelock.core.abi import Fault
 from wavelock.core.form import FormOptions, Rewritten, rewrite_module
 from wavelock.core.form.reserved import BUDGET, FAULT, LEFT, REFUSED
 
-PLENTY: Final = 1 << 40
+PLENTY: Final = 1 << 50
 """Fuel that nothing here uses up."""
 NAN32, NAN64 = 0x7FC00000, 0x7FF8000000000000
 """The canonical NaNs."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.form.programs import Program
-from core.form.running import Running, wasm
+from core.form.running import PLENTY, Running, wasm
 from wavelock.core.abi import Fault
 from wavelock.core.form import FormOptions
 from wavelock.core.form.sections import read_module
@@ -71,7 +71,8 @@ SHAPES = {
         VALUE,
     ),
     "operands in dead code": (
-        f"""(func $f (export "f") (param i32) {DOWN} (block (br 0) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1)
+        f"""(func $f (export "f") (param i32) {DOWN} (block (br 0) (i32.const 1) (i32.const 1) (i32.const 1)
+            (i32.const 1)
           (drop) (drop) (drop) (drop)) (nop))""",
         1 + 2,
         VALUE,
@@ -118,7 +119,8 @@ WAYS_OUT = {
 @pytest.mark.parametrize("code", WAYS_OUT.values(), ids=WAYS_OUT.keys())
 def test_every_way_out_gives_the_weight_back(code: str) -> None:
     text = f"""(table funcref (elem $n)) (func $n)
-      (func $one (result i32) (call $n) (i32.const 1)) (func $two (result i32 i32) (call $n) (i32.const 1) (i32.const 2))
+      (func $one (result i32) (call $n) (i32.const 1)) (func $two (result i32 i32) (call $n) (i32.const 1)
+      (i32.const 2))
       (func $g (param i32) (result i32) {code.replace("(call $two) (drop)", "(call $two) (drop) (drop)")})
       (func (export "f") (param i32) (local i32)
         (loop (drop (call $g (local.get 0))) (br_if 0 (i32.lt_u (local.tee 1 (i32.add (local.get 1) (i32.const 1)))
@@ -187,4 +189,4 @@ def test_random_programs_need_what_the_reference_says(seed: int) -> None:
     expected = Running(data).call("f", 1)
     assert Running(data, FormOptions(stack_bytes=most)).call("f", 1) == expected
     if most:
-        assert Running(data, FormOptions(stack_bytes=most - 1)).call("f", 1)[:3] == (None, 1 << 40, Fault.DEPTH)
+        assert Running(data, FormOptions(stack_bytes=most - 1)).call("f", 1)[:3] == (None, PLENTY, Fault.DEPTH)

@@ -97,7 +97,6 @@ _IMMEDIATES: Final[Mapping[Immediate, str]] = {
     Immediate.HEAP: "",
     Immediate.LABELS: "x",
     Immediate.LANE: "u",
-    Immediate.LANES: "x",
 }
 """Immediates of the operators that the pass writes: unsigned, signed, block type, bytes."""
 _FIXED: Final = {Immediate.MEMORY: b"\0", Immediate.HEAP: b"\x70"}

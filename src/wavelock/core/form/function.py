@@ -23,7 +23,6 @@ from wavelock.core.form.module import Module
 from wavelock.core.form.nans import LANES_OF, Nans
 from wavelock.core.form.steps import STEPS, Step
 from wavelock.core.form.types import V128, VALUE_TYPES, FunctionType
-from wavelock.core.form.vectors import LOWERED, lowered
 
 I32, I64 = 0x7F, 0x7E
 ANY: Final = 0
@@ -31,7 +30,7 @@ ANY: Final = 0
 LOCAL_GET: Final = 0x20
 LOCAL_SET: Final = 0x21
 LOOP: Final = 0x03
-FUEL, DEPTH, SECOND = -1, -2, -3
+FUEL, DEPTH = -1, -2
 """Keys of the pass's own locals that are no scratch for a value type."""
 
 
@@ -156,7 +155,7 @@ class FunctionPass:
                     stack += step.pushes
                     self.number = step.number and not _is_nan(value)
                     if step.special and not edits.muted:
-                        self._meet_special(step, offset)
+                        self._meet_special(step)
                 else:
                     meter.cost, self.top = cost, top
                     self.was_number, self.number = self.number, False
@@ -184,21 +183,12 @@ class FunctionPass:
             return None
         return lambda offset: self.nans.read(len(self.stack) - 1, offset, local)
 
-    def _meet_special(self, step: Step, offset: int) -> None:
+    def _meet_special(self, step: Step) -> None:
         """A plain operator of live code that makes a NaN or has to do with vectors."""
         self.wide |= step.vector
-        name, lanes = step.operator.name, step.makes
-        edit = None
-        if name in LOWERED:
-            edit = self.edits.insert(offset, lowered(name, self.scratch(V128), self.scratch(SECOND)))
-
-        def behind(after: int) -> None:
-            if edit is not None:
-                edit.resume = after
-            if lanes is not None:
-                self.nans.made(len(self.stack) - 1, after, lanes)
-
-        self.after = behind
+        lanes = step.makes
+        if lanes is not None:
+            self.after = lambda offset: self.nans.made(len(self.stack) - 1, offset, lanes)
 
     # ---- types ----
 
@@ -334,7 +324,7 @@ class FunctionPass:
         return function_body(runs, additions.probe(self.index) + before + code)
 
 
-_OWN: Final = {FUEL: I64, DEPTH: I32, SECOND: V128}
+_OWN: Final = {FUEL: I64, DEPTH: I32}
 
 
 def _is_nan(value: Value) -> bool:

@@ -221,7 +221,7 @@ print(registry.names("engine"), registry.look_up("engine", "wasmtime").name)
         "pip install 'wavelock[onnx]'",
         'model_backend.use: the model_backend plugin "onnx" is not available: the package onnxruntime is not '
         "installed; pip install 'wavelock[onnx]'",
-        "['wasmtime'] wasmtime",
+        "['reference', 'wasmer', 'wasmtime'] wasmtime",
     ]
 
 

@@ -182,7 +182,16 @@ class Program:
         if kind == 14 and self._index + 1 < len(self._types):
             callee = self._chance.randrange(self._index + 1, len(self._types))
             return self._called(callee, depth) + " drop" * len(self._types[callee][1])
+        if kind == 15:
+            return self._bulk()
         return f"(local.set {at} {self._expression(self._locals[at], depth)})"
+
+    def _bulk(self) -> str:
+        """What costs by its operand: the fuel goes out of the function and comes back."""
+        length = f"(i32.and {self._expression('i', 1)} (i32.const 0xff))"
+        fill = f"(memory.fill (i32.const 8192) {self._expression('i', 1)} {length})"
+        copy = f"(memory.copy {self._address()} {self._address()} {length})"
+        return self._chance.choice((fill, copy, "(drop (memory.grow (i32.const 0)))"))
 
     def _nested(self, keyword: str, depth: int) -> str:
         self._labels.append(None if keyword == "loop" else "")

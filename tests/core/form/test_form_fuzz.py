@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-import pytest
-
 from core.form.running import rewrite, valid, wasm
 from wavelock.core.errors import ModuleError
 from wavelock.core.form import Rewritten

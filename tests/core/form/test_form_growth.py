@@ -36,7 +36,7 @@ def exported(module: bytes, name: str) -> wasmtime.Limits:
 def test_a_memory_has_its_own_maximum_or_the_limit(own: str, limit: int, expected: int) -> None:
     found = rewrite(f'(memory (export "memory") {own})', FormOptions(memory_pages=limit))
     bounds = exported(found.module, "memory")
-    assert (bounds.min, bounds.max) == (int(own.split()[0]), expected)
+    assert (bounds.min, bounds.max) == (int(own.split(maxsplit=1)[0]), expected)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_bulk_operations_cost_their_operand_before_they_run(name: str) -> None:
 
 
 def test_what_was_charged_before_an_operand_counts_too() -> None:
-    """A loop holds the fuel in a local; the charge must see what the loop has used, and the loop what the charge has."""
+    """A loop holds the fuel in a local: the charge must see what the loop has used, and the other way round."""
     text = """(memory (export "memory") 1) (func (export "f") (param i32)
       (loop (memory.fill (i32.const 0) (i32.const 0) (i32.const 80))
         (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))"""

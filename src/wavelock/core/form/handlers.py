@@ -48,6 +48,9 @@ def _block_type(walk: FunctionPass, value: Value, offset: int) -> FunctionType:
 
 def _open(walk: FunctionPass, code: int, value: Value, step: Step, offset: int) -> Frame:
     found = _block_type(walk, value, offset)
+    if len(walk.frames) > limits.NESTING - limits.FRAMING_BLOCKS:
+        most = limits.NESTING - limits.FRAMING_BLOCKS
+        raise FormError(offset, f"found blocks nested more than {most} deep, expected at most that many")
     walk.settle()
     walk.pop(found.params, offset, step)
     frame = Frame(code, found.params, found.results, len(walk.stack), inner=True)

@@ -43,9 +43,12 @@ PARAMETERS: Final = 100
 """The engines' own bound is 1,000, but wasmer's compiler panics where parameters and results pass 4 KiB."""
 RESULTS: Final = 100
 """As many."""
-LOCALS: Final = 49_900
-"""On one function's parameters and locals: the engines' bound of 50,000, less what the pass adds. Five bytes can ask
-for 2^32 - 1."""
+LOCALS: Final = 49_950
+"""On one function's parameters and locals, a little less than the engines' bound. Five bytes can ask for 2^32 - 1."""
+ADDED_LOCALS: Final = 50
+"""Of these, so many are kept for the pass, whose own output is read by the same reader."""
+FRAMING_BLOCKS: Final = 2
+"""Of the nesting, too."""
 DROPPED_SEGMENTS: Final = 4_096
 """Segments that code drops: whether it did is state, read and written one by one."""
 FUNCTION_BYTES: Final = 7_654_321

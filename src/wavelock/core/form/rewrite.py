@@ -90,6 +90,7 @@ def _write(module: Module, options: FormOptions, abi: bool, *, probing: bool) ->
     for index in range(len(module.functions)):
         walk = FunctionPass(module, additions, index)
         try:
+            _check_locals(walk)
             bodies.append(walk.run())
             _check_size(bodies[-1], walk.body.code)
             labels += walk.labels
@@ -99,6 +100,13 @@ def _write(module: Module, options: FormOptions, abi: bool, *, probing: bool) ->
         segments += walk.meter.segments
         needed |= walk.features()
     return Written(_join(module, additions, bodies), frozenset(needed), segments, additions.layout)
+
+
+def _check_locals(walk: FunctionPass) -> None:
+    most = limits.LOCALS - limits.ADDED_LOCALS
+    if len(walk.local_types) > most:
+        what = f"found {len(walk.local_types)} parameters and locals, expected at most {most}"
+        raise FormError(walk.body.start, what)
 
 
 def _check_size(body: bytes, offset: int) -> None:

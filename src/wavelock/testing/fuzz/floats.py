@@ -13,7 +13,6 @@ from wavelock.core.form import features as f
 from wavelock.core.form.emit import BY_NAME, assemble, function_body, opcode, unsigned, vector
 from wavelock.core.form.immediates import Immediate
 from wavelock.core.form.operators import BY_CODE, Operator
-from wavelock.core.form.types import FunctionType
 from wavelock.testing.fuzz import draft as d
 from wavelock.testing.fuzz.draft import Draft
 from wavelock.testing.fuzz.recipe import Recipe
@@ -23,14 +22,17 @@ CODES: Final = {"i": 0x7F, "I": 0x7E, "f": 0x7D, "F": 0x7C, "v": 0x7B}
 _LENGTHS: Final = (40, 80, 160, 320)
 _LOADS: Final = {"i": "i32.load", "I": "i64.load", "f": "f32.load", "F": "f64.load", "v": "v128.load"}
 _FLOATS: Final = "fFv"
-_ALL: Final = "fFvffFFvvi"
-"""Types to choose from: mostly those that can hold a NaN."""
+_TYPES: Final = {"all": "fFvffFFvvi", "scalar": "fFfFffFFFi", "f32": "ffffi", "f64": "FFFFi", "v128": "vvvvi"}
+"""Types to choose from, mostly those that can hold a NaN: with fewer of them more happens to each local."""
+_SPARE_LOCALS: Final = 600
+"""Some functions have so many more, for a weight that counts although they call nothing."""
 _FEATURES: Final = (f.MVP, f.SIGN_EXTENSION, f.SATURATING_CONVERSION, f.SIMD)
 _TRAPS: Final = re.compile(r"i(32|64)\.(div|rem|trunc_f)")
 _INPUTS: Final = 64
 """Values of 16 bytes at the beginning of the memory; results go behind them."""
 _DEPTH: Final = 5
 _LOOPS: Final = 3
+_CALLEES: Final = 6
 
 
 def _by_result() -> dict[str, list[Operator]]:
@@ -52,42 +54,40 @@ class FloatModules:
     """Makes such modules: see `recipe.Maker`."""
 
     def recipe(self, random: Random) -> Recipe:
-        """Random bytes; a third of the modules have no vectors."""
-        options = ("scalar",) if random.random() < 0.35 else ()
-        return Recipe(random.randbytes(random.choice(_LENGTHS)), options)
+        """Random bytes, and the types to choose from."""
+        types = random.choice((*_TYPES, "all", "scalar"))
+        return Recipe(random.randbytes(random.choice(_LENGTHS)), (types,))
 
     def make(self, wanted: Recipe) -> bytes:
         """The module of a recipe."""
-        scalar = "scalar" in wanted.options
-        bytes_ = _Bytes(wanted.content)
-        types = [FunctionType(b"", b"")]
-        letters = _ALL.replace("v", "F") if scalar else _ALL
-        signatures = [("", "")]
-        for _ in range(bytes_.below(3)):
-            params = "".join(bytes_.of(letters) for _ in range(bytes_.below(4)))
-            signatures.append((params, bytes_.of(letters)))
-        types = [
-            FunctionType(bytes(CODES[p] for p in params), bytes(CODES[r] for r in result))
-            for params, result in signatures
-        ]
+        choices = _Bytes(wanted.content)
+        letters = _TYPES[wanted.options[0]]
+        signatures = _signatures(choices, letters)
+        share = max(8, len(wanted.content) // len(signatures))
         result = Draft()
-        for at, kind in enumerate(types):
-            result.add(
-                d.TYPES, b"\x60" + vector(len(kind.params), kind.params) + vector(len(kind.results), kind.results)
-            )
+        for at, (params, results) in enumerate(signatures):
+            kinds = (vector(len(each), bytes(CODES[letter] for letter in each)) for each in (params, results))
+            result.add(d.TYPES, b"\x60" + b"".join(kinds))
             result.add(d.FUNCTIONS, unsigned(at))
-        share = max(8, len(wanted.content) // len(types))
-        for at in range(len(types)):
             own = _Bytes(wanted.content[at * share : (at + 1) * share])
             result.add(d.CODE, _Function(own, letters, signatures, at).body())
         result.sections[d.MEMORIES] = b"\x01\x00\x01"
-        values = seeded(f"floats {bytes_.below(256)}")
+        values = seeded(f"floats {choices.below(256)}")
         content = b"".join(_input(values) for _ in range(_INPUTS))
         result.add(d.DATA, b"\x00" + assemble("i32.const 0 end") + vector(len(content), content))
         return result.written()
 
     def close(self) -> None:
         """See `recipe.Maker`."""
+
+
+def _signatures(choices: _Bytes, letters: str) -> list[tuple[str, str]]:
+    """Parameters and result of each function; one calls only those that follow it. The first has neither."""
+    found = [("", "")]
+    for _ in range(choices.below(_CALLEES)):
+        params = "".join(choices.of(letters) for _ in range(choices.below(4)))
+        found.append((params, choices.of(letters)))
+    return found
 
 
 def _input(random: Random) -> bytes:
@@ -132,6 +132,9 @@ class _Function:
         own = "".join(dict.fromkeys(letters)) + "".join(choices.of(letters) for _ in range(choices.below(5)))
         self._locals = params + own
         self._declared = own
+        self._spare = _SPARE_LOCALS if choices.below(12) == 11 else 0
+        self._sparing = choices.below(2) == 1
+        """Only the first local of a type gets what is loaded; the others get what operators make, and copies."""
         self._counters = 0
         self._results_at = _INPUTS * 16
         self._open = 0
@@ -145,6 +148,7 @@ class _Function:
             code += self._stored(letter, assemble(f"local.get {at}"))
         code += self._value(self._result, 2) if self._result else b""
         runs = [(1, CODES[letter]) for letter in self._declared] + [(1, CODES["i"])] * self._counters
+        runs += [(self._spare, CODES["F"])] if self._spare else []
         return function_body(runs, code + b"\x0b")
 
     # ---- statements ----
@@ -159,10 +163,10 @@ class _Function:
         if kind == 7:
             inside = self._statement(depth - 2) + self._statement(depth - 2)
             return self._value("i", 1) + b"\x04\x40" + inside + b"\x05" + self._statement(depth - 2) + b"\x0b"
-        if kind == 8:
+        if kind == 8 or not self._callees:
             return self._loop(depth)
-        letter = self._choices.of(self._letters)
-        return self._value(letter, depth) + b"\x1a"
+        at, params, result = self._callees[self._choices.below(len(self._callees))]
+        return self._stored(result, self._called(at, params, 2))
 
     def _set(self, depth: int) -> bytes:
         """Puts a value into a local: often a plain one, as what goes from local to local is what the form follows."""
@@ -172,6 +176,9 @@ class _Function:
             value = assemble(f"local.get {self._local(letter)}")
         elif simple == 1:
             value = self._loaded(letter)
+            local = self._locals.index(letter) if self._sparing else local
+        elif self._sparing:
+            value = self._operation(letter, 1 + self._choices.below(3))
         else:
             value = self._value(letter, min(depth, 1 + self._choices.below(_DEPTH)))
         return value + assemble(f"local.set {local}")
@@ -241,4 +248,7 @@ class _Function:
         if not found:
             return self._leaf(letter)
         at, params = found[self._choices.below(len(found))]
-        return b"".join(self._value(each, depth - 2) for each in params) + assemble(f"call {at}")
+        return self._called(at, params, depth - 2)
+
+    def _called(self, function: int, params: str, depth: int) -> bytes:
+        return b"".join(self._value(each, depth) for each in params) + assemble(f"call {function}")

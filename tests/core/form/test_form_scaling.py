@@ -146,13 +146,14 @@ def test_the_time_is_linear(shape: Callable[[int], bytes], most: int) -> None:
 
 
 def test_the_most_locals() -> None:
-    for count in (limits.LOCALS, limits.LOCALS + 1, limits.LOCALS - 8):
+    most = limits.LOCALS - limits.ADDED_LOCALS
+    for count in (most, most + 1, most - 8, limits.LOCALS + 1):
         for body in (b"", b"\x03\x40\x0c\0\x0b\x10\0", assemble("local.get 0 local.get 0 f64.div local.set 1")):
             data = module([code(body, (count, F64))])
             try:
                 form = rewrite(data, FormOptions(stack_bytes=1 << 24)).module
             except ModuleError as error:
-                assert count > limits.LOCALS, error
+                assert count > most, error
             else:
-                assert count <= limits.LOCALS
+                assert count <= most
                 assert valid(form)

@@ -27,9 +27,14 @@ _TYPES: Final = {"all": "fFvffFFvvi", "scalar": "fFfFffFFFi", "f32": "ffffi", "f
 _SPARE_LOCALS: Final = 600
 """Some functions have so many more, for a weight that counts although they call nothing."""
 _FEATURES: Final = (f.MVP, f.SIGN_EXTENSION, f.SATURATING_CONVERSION, f.SIMD)
+_MAKES_NAN: Final = re.compile(
+    r"f(32|64)(x\d)?\.(add|sub|mul|div|sqrt|min|max|ceil|floor|trunc|nearest|demote|promote)"
+)
 _TRAPS: Final = re.compile(r"i(32|64)\.(div|rem|trunc_f)")
 _INPUTS: Final = 64
 """Values of 16 bytes at the beginning of the memory; results go behind them."""
+_NANS32: Final = [bits for bits in F32 if bits & 0x7FFFFFFF > 0x7F800000]
+_NANS64: Final = [bits for bits in F64 if bits & 0x7FFFFFFFFFFFFFFF > 0x7FF0000000000000]
 _DEPTH: Final = 5
 _LOOPS: Final = 3
 _CALLEES: Final = 6
@@ -41,10 +46,15 @@ def _by_result() -> dict[str, list[Operator]]:
         operands, _, result = operator.signature.partition(":")
         plain = operator.immediates in (Immediate.NONE, Immediate.LANE) and operator.feature in _FEATURES
         if plain and operands and result and not _TRAPS.match(operator.name):
-            # A choice among hundreds of operators on integers alone would hardly ever be one on floats.
-            weight = 4 if re.search(r"f(32|64)", operator.name) else 1
-            found[result] += [operator] * weight
+            found[result] += [operator] * _weight(operator)
     return found
+
+
+def _weight(operator: Operator) -> int:
+    """A choice among hundreds of operators on integers would hardly ever be one on floats, or one that makes NaNs."""
+    if _MAKES_NAN.match(operator.name):
+        return 12
+    return 4 if re.search(r"f(32|64)", operator.name) else 1
 
 
 _OPERATORS: Final = _by_result()
@@ -91,9 +101,9 @@ def _signatures(choices: _Bytes, letters: str) -> list[tuple[str, str]]:
 
 
 def _input(random: Random) -> bytes:
-    """A value for the inputs: special floats in lanes of 32 or of 64 bits."""
-    bits = random.choice((32, 64))
-    lanes = (random.choice(F32 if bits == 32 else F64) for _ in range(128 // bits))
+    """A value for the inputs: special floats in lanes of 32 or of 64 bits, half of them NaNs."""
+    bits, known, nans = random.choice(((32, F32, _NANS32), (64, F64, _NANS64)))
+    lanes = (random.choice(known if random.random() < 0.5 else nans) for _ in range(128 // bits))
     return b"".join(lane.to_bytes(bits // 8, "little") for lane in lanes)
 
 

@@ -126,8 +126,8 @@ def test_locals_are_bounded_over_all_runs() -> None:
     assert rewrite_module(function(b"\2" + most + b"\x7f" + most + b"\x7e\x0b"), "m", abi=False).info.functions == 1
     half = leb(limits.LOCALS // 2)
     text = failure(function(b"\2" + half + b"\x7f" + half + b"\x7e\x0b"))
-    found, most = limits.LOCALS, limits.LOCALS - limits.ADDED_LOCALS
-    assert f"found {found} parameters and locals, expected at most {most}" in text
+    found, bound = limits.LOCALS, limits.LOCALS - limits.ADDED_LOCALS
+    assert f"found {found} parameters and locals, expected at most {bound}" in text
     text = failure(function(b"\3" + half + b"\x7f" + half + b"\x7e\1\x7f\x0b"))
     assert text.startswith("m.wasm: function 0, offset 31")
     assert "found 1 more locals, expected at most 0" in text

@@ -301,8 +301,8 @@ def test_rewrite_as_json_and_twice(cli: Cli, agent: Path, tmp_path: Path) -> Non
 
 
 def test_sizes_are_written_into_the_form(cli: Cli, agent: Path, tmp_path: Path) -> None:
-    assert cli("module", "rewrite", agent, "-o", "small.wasm", "--memory", "2 MiB", "--stack", "4 KiB").code == 0
-    options = FormOptions(memory_pages=32, stack_bytes=4096)
+    assert cli("module", "rewrite", agent, "-o", "small.wasm", "--memory", "2 MiB", "--stack", "64 KiB").code == 0
+    options = FormOptions(memory_pages=32, stack_bytes=65536)
     assert (tmp_path / "small.wasm").read_bytes() == rewrite_module(agent.read_bytes(), "a", options).module
     memory = wasmtime.Module(wasmtime.Engine(), (tmp_path / "small.wasm").read_bytes()).exports[0].type
     assert isinstance(memory, wasmtime.MemoryType)
@@ -345,3 +345,9 @@ def test_the_form_of_a_form_is_refused(cli: Cli, agent: Path) -> None:
     done = cli("module", "inspect", "form.wasm")
     assert done.code == 2
     assert "names in wavelock: are Wavelock's own" in done.out
+
+
+@pytest.mark.parametrize("size", ["15 KiB", "2 MiB"])
+def test_a_stack_that_no_profile_could_have_is_refused(cli: Cli, agent: Path, size: str) -> None:
+    done = cli("module", "rewrite", agent, "-o", "form.wasm", "--stack", size)
+    assert (done.code, done.err) == (2, f"error: --stack {size}: expected 16 KiB to 1 MiB\n")

@@ -39,6 +39,30 @@ def test_a_run_replays_identical_with_any_workers(rich: Path, wavelock: Command,
     assert len(found["digest"]) == 64
 
 
+def test_what_the_recording_used_need_not_be_here(kit: Kit, rich: Path, wavelock: Command) -> None:
+    """The digest depends on none of it. What is asked for by name is another matter."""
+    raw = json.loads(kit.query(rich, "SELECT value FROM run WHERE key = 'profile'")[0][0])
+    raw |= {"engine": {"use": "elsewhere", "own": 1}, "transport": {"use": "pigeons"}, "workers": {"use": "far"}}
+    kit.change(rich, "UPDATE run SET value = ? WHERE key = 'profile'", json.dumps(raw))
+    kit.rechecksum(rich, "run", ["key"])
+    assert replay(rich).identical
+    code, _, errors = wavelock("replay", rich, "--engine", "elsewhere")
+    assert code == 2
+    assert 'no engine plugin is named "elsewhere"' in errors
+
+
+def test_a_replay_keeps_what_it_can_of_the_recordings_choices(kit: Kit) -> None:
+    kit.write_rich()
+    path = kit.run("run.wavelock", "workers.use=threads", "workers.count=2")
+    raw = json.loads(kit.query(path, "SELECT value FROM run WHERE key = 'profile'")[0][0])
+    del raw["workers"]["use"]
+    raw["workers"]["count"] = 3
+    kit.change(path, "UPDATE run SET value = ? WHERE key = 'profile'", json.dumps(raw))
+    kit.rechecksum(path, "run", ["key"])
+    with pytest.raises(UserError, match='"inline" is one worker, found 3'):
+        replay(path)
+
+
 def test_a_replay_says_so_in_words(rich: Path, wavelock: Command) -> None:
     code, output, errors = wavelock("replay", rich)
     assert (code, errors) == (0, "")

@@ -11,25 +11,29 @@ from wasmtime import wat2wasm
 from wavelock.core.errors import ModuleError
 from wavelock.testing.fuzz.binaryen import Binaryen
 from wavelock.testing.fuzz.campaign import Range
-from wavelock.testing.fuzz.damage import damage, fuzz_bytes, problem
+from wavelock.testing.fuzz.check import case_of
+from wavelock.testing.fuzz.damage import damage, fuzz_bytes, problems
 from wavelock.testing.fuzz.floats import FloatModules
+from wavelock.testing.fuzz.subjects import Open
 from wavelock.testing.fuzz.summary import Summary
 from wavelock.testing.fuzz.values import seeded
 
 
-def test_damaged_modules_are_refused_or_rewritten(binaryen: Binaryen) -> None:
+def test_damaged_modules_are_refused_or_do_the_same_everywhere(binaryen: Binaryen, engines: dict[str, Open]) -> None:
     assert binaryen.version
-    summary = fuzz_bytes(Range(1, 0, 150))
+    summary = fuzz_bytes(Range(1, 0, 150), engines)
     assert summary.findings == []
     assert summary.modules == 150
-    assert 0 < summary.engines["wasmtime"] == 150 - summary.refused
+    assert 0 < summary.engines["wasmtime"] == summary.engines["oracle"] <= 150 - summary.refused
 
 
-def test_damaged_float_modules_are_refused_or_rewritten() -> None:
+def test_damaged_float_modules_are_refused_or_do_the_same_everywhere(engines: dict[str, Open]) -> None:
     maker, engine, summary = FloatModules(), wasmtime.Engine(), Summary("bytes")
+    compared = {name: engines[name] for name in ("wasmtime", "oracle")}
     for number in range(150):
         random = seeded(f"damage {number}")
-        assert problem(damage(maker.make(maker.recipe(random)), random), engine, summary) == ""
+        case = case_of(damage(maker.make(maker.recipe(random)), random), f"{number}")
+        assert problems(case, engine, compared, summary) == ()
     assert 0 < summary.refused < 150
 
 
@@ -49,16 +53,19 @@ def _crash(module: bytes) -> bytes:
 
 
 def test_a_pass_that_raises_something_else_is_a_finding() -> None:
-    assert problem(b"1", wasmtime.Engine(), Summary("bytes"), _crash) == "the pass raised KeyError: 7"
-    assert problem(b"123", wasmtime.Engine(), Summary("bytes"), _crash) == ""
+    engine, summary = wasmtime.Engine(), Summary("bytes")
+    assert problems(case_of(b"1", "1"), engine, {}, summary, _crash) == ("the pass raised KeyError: 7",)
+    assert problems(case_of(b"123", "1"), engine, {}, summary, _crash) == ()
+    assert summary.refused == 1
 
 
 def test_a_module_that_is_not_valid_is_a_finding() -> None:
     engine, summary = wasmtime.Engine(), Summary("bytes")
     sound, wrong = bytes(wat2wasm("(module)")), b"\0asm\x01\0\0\0\x01\x01\x07"
-    assert problem(sound, engine, summary, lambda module: module) == ""
-    assert "the rewritten module is not valid" in problem(sound, engine, summary, lambda _: wrong)
-    assert "the module is not valid" in problem(wrong, engine, summary, lambda _: sound)
+    good, bad = case_of(sound, "1"), case_of(wrong, "1")
+    assert problems(good, engine, {}, summary, lambda module: module) == ()
+    assert "the rewritten module is not valid" in problems(good, engine, {}, summary, lambda _: wrong)[0]
+    assert "the module is not valid" in problems(bad, engine, {}, summary, lambda _: sound)[0]
 
 
 def test_a_finding_is_saved(tmp_path: Path, binaryen: Binaryen) -> None:
@@ -68,7 +75,7 @@ def test_a_finding_is_saved(tmp_path: Path, binaryen: Binaryen) -> None:
     def tell(summary: Summary) -> None:
         seen.append(summary.modules)
 
-    summary = fuzz_bytes(Range(2, 0, 6), keep=tmp_path, progress=tell, form=_crash)
+    summary = fuzz_bytes(Range(2, 0, 6), {}, keep=tmp_path, progress=tell, form=_crash)
     assert seen == [1, 2, 3, 4, 5, 6]
     assert summary.findings
     for finding in summary.findings:

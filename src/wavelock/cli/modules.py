@@ -17,12 +17,18 @@ from wavelock.core.modules import PAGE_BYTES, Source, load_source
 from wavelock.core.units import ByteSize, format_bytes, parse_unit
 from wavelock.plugins.manager import Registry
 
+MIN_STACK, MAX_STACK = 16 << 10, 1 << 20
+"""As for limits.stack."""
+
 
 def _options(memory: str, stack: str, feature: Sequence[str]) -> FormOptions:
     unknown = [name for name in feature if name not in OPTIONAL]
     if unknown:
         raise UserError(f"--feature {unknown[0]}: no such feature, expected one of {', '.join(OPTIONAL)}")
-    return FormOptions(_size("--memory", memory) // PAGE_BYTES, _size("--stack", stack), tuple(sorted(feature)))
+    depth = _size("--stack", stack)
+    if not MIN_STACK <= depth <= MAX_STACK:
+        raise UserError(f"--stack {stack}: expected {format_bytes(MIN_STACK)} to {format_bytes(MAX_STACK)}")
+    return FormOptions(_size("--memory", memory) // PAGE_BYTES, depth, tuple(sorted(feature)))
 
 
 def _size(option: str, text: str) -> int:

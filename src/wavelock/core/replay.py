@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from wavelock._version import VERSION
 from wavelock.core.assembly import Sources, assemble
 from wavelock.core.digest import header_digest
 from wavelock.core.divergence import Diverged, Divergence, ReplayReport, compare_turns, damage
-from wavelock.core.errors import DamagedRunError, RunFileError
+from wavelock.core.errors import DamagedRunError, Problem, RunFileError
 from wavelock.core.kernel import Kernel
 from wavelock.core.modules import Module, Source, form_options, make_module
 from wavelock.core.ports import InferenceAnswer, ModelReport
 from wavelock.core.profile import Profile
-from wavelock.core.profile_reader import build_profile, override
+from wavelock.core.profile_reader import DEFAULTS, build_profile, override
 from wavelock.core.recorded import RecordedTables
 from wavelock.core.runfile import read_turn_details, turn_details
 from wavelock.core.runreader import DamagedRowError, RunFileReader, WaveRow
@@ -109,11 +110,22 @@ def recorded_profile(reader: RunFileReader, registry: Registry, settings: Sequen
     """The profile of a run file, with overrides. Raises ProfileError for what cannot be used here."""
     raw = reader.profile()
     source = f"{reader.path}: the recorded profile"
+    _drop_unavailable(raw, registry)
     override(raw, settings, source)
     # The bound on waves is the recording's; how far the file goes is seen in its rows.
     if isinstance(raw.get("run"), dict):
         raw["run"].pop("waves", None)
     return build_profile(raw, source, Path(), registry.settings, files=False)
+
+
+def _drop_unavailable(raw: dict[str, Any], registry: Registry) -> None:
+    """Have the defaults in place of members that the recording used and that are not here: no digest can tell."""
+    for family in ("engine", "transport", "workers"):
+        table = raw.get(family)
+        if isinstance(table, dict) and isinstance(
+            registry.settings(family, table.get("use", DEFAULTS[family])), Problem
+        ):
+            raw[family] = {key: table[key] for key in ("features",) if key in table}
 
 
 def recorded_modules(reader: RunFileReader, profile: Profile) -> list[Module]:

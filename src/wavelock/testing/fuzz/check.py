@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from wavelock.core.abi import Fault
 from wavelock.core.errors import ModuleError
 from wavelock.core.form import FormOptions, rewrite_module
+from wavelock.core.form.module import Kind
 from wavelock.testing.fuzz.decorate import LOOPS, PREFIX
 from wavelock.testing.fuzz.subjects import Open, Outcome, Prepared, State, Subject, Tables, prepare
 from wavelock.testing.fuzz.values import draw, seeded
@@ -28,6 +29,7 @@ MEMORY_PAGES: Final = (4, 5, 8, 64)
 BUDGETS: Final = (300, 1_000, 3_000, 3_000, 20_000)
 CALLS: Final = 24
 _ENOUGH: Final = 1_000_000
+_I64: Final = 0x7E
 
 
 class Case(NamedTuple):
@@ -157,16 +159,24 @@ def _first_engine(case: Case, prepared: Prepared, make: Callable[[], Subject]) -
 
 def _measuring(prepared: Prepared, random: Random) -> tuple[Call, ...]:
     budget = random.choice(BUDGETS)
-    names = {name: export for name, export in prepared.module.exports.items() if name.startswith(PREFIX)}
-    names.pop(LOOPS, None)
-    chosen = random.sample(list(names), min(len(names), CALLS))
+    names = {name: export for name, export in prepared.module.exports.items() if _callable(prepared, name)}
+    chosen = random.sample([name for name in names if name != LOOPS], min(len(names) - (LOOPS in names), CALLS))
     script = [Call("", (), budget)]
-    if LOOPS in prepared.module.exports and random.random() < 0.5:
+    if LOOPS in names and random.random() < 0.5:
         script.append(Call(LOOPS, (), _ENOUGH))
     for name in chosen:
         kind = prepared.module.function_type(names[name].index)
         script.append(Call(name, tuple(_argument(random) for _ in kind.params), budget))
     return tuple(script)
+
+
+def _callable(prepared: Prepared, name: str) -> bool:
+    """Whether an export is a wrapper; in a damaged module it may have become something else."""
+    export = prepared.module.exports[name]
+    if not name.startswith(PREFIX) or export.kind is not Kind.FUNCTION:
+        return False
+    kind = prepared.module.function_type(export.index)
+    return set(kind.params + kind.results) <= {_I64}
 
 
 def _argument(random: Random) -> int:

@@ -99,16 +99,19 @@ def operators(seed: int, report: Path | None, engines: tuple[str, ...], count: i
 @_first
 @_json
 @_jobs
+@_engine
 @click.option("--count", default=1000, show_default=True, help="Damaged modules.")
 @click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="Save what is found there.")
-def damaged(seed: int, first: int, report: Path | None, jobs: int, count: int, keep: Path | None) -> None:
+def damaged(
+    seed: int, first: int, report: Path | None, jobs: int, engines: tuple[str, ...], count: int, keep: Path | None
+) -> None:
     """Modules with bytes flipped, cut and repeated: refused, or rewritten to valid ones."""
-    wanted = Range(seed, first, count)
+    wanted, names, progress = Range(seed, first, count), engines or tuple(available()), _progress(count, report)
     if jobs:
-        options = ["--keep", str(keep)] if keep else []
-        _ended(in_processes(wanted, "bytes", options, jobs, _progress(count, report)), report)
+        options = [*_each("--engine", names), *(["--keep", str(keep)] if keep else [])]
+        _ended(in_processes(wanted, "bytes", options, jobs, progress), report)
         return
-    _ended(fuzz_bytes(wanted, keep=keep, progress=_progress(count, report)), report)
+    _ended(fuzz_bytes(wanted, open_engines(names), keep=keep, progress=progress), report)
 
 
 @main.command()

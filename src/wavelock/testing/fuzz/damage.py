@@ -1,24 +1,30 @@
 """Modules with bytes flipped, cut and repeated.
 
 The pass must refuse each with a ModuleError or rewrite it; what it rewrites, wasmtime must find valid, before and
-after.
+after, and must do the same on every engine.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from random import Random
 from typing import Final
 
 import wasmtime
 
+from wavelock.core.abi import EXPORT_MEMORY
 from wavelock.core.errors import ModuleError
 from wavelock.core.form import rewrite_module
+from wavelock.core.form.module import Kind
+from wavelock.core.form.sections import read_module
 from wavelock.testing.fuzz.binaryen import Binaryen
 from wavelock.testing.fuzz.campaign import Progress, Range
+from wavelock.testing.fuzz.cases import save_case
+from wavelock.testing.fuzz.check import Case, case_of, check
 from wavelock.testing.fuzz.decorate import decorate
+from wavelock.testing.fuzz.subjects import Open
 from wavelock.testing.fuzz.summary import Finding, Summary, count
 from wavelock.testing.fuzz.values import seeded
 
@@ -38,19 +44,24 @@ def rewrite(module: bytes) -> bytes:
 
 
 def fuzz_bytes(
-    wanted: Range, *, keep: Path | None = None, progress: Progress | None = None, form: Rewrite = rewrite
+    wanted: Range,
+    engines: Mapping[str, Open],
+    *,
+    keep: Path | None = None,
+    progress: Progress | None = None,
+    form: Rewrite = rewrite,
 ) -> Summary:
-    """Damages modules and gives them to the pass. Raises UserError where there is no binaryen."""
+    """Damages modules, gives them to the pass, and runs them. Raises UserError where there is no binaryen."""
     summary = Summary("bytes")
     engine = wasmtime.Engine()
     for number, module in _modules(wanted):
         seed = f"{wanted.seed}/{number}"
         damaged = damage(module, seeded(f"{seed} damage"))
         summary.modules += 1
-        what = problem(damaged, engine, summary, form)
+        what = problems(case_of(damaged, seed), engine, engines, summary, form)
         if what:
-            saved = _save(keep, seed, damaged) if keep else ""
-            summary.findings.append(Finding(seed, (what,), saved))
+            saved = str(save_case(keep, case_of(damaged, seed), what)) if keep else ""
+            summary.findings.append(Finding(seed, what, saved))
         if progress is not None:
             progress(summary)
     return summary
@@ -105,31 +116,37 @@ def damage(module: bytes, random: Random) -> bytes:
     return bytes(data)
 
 
-def problem(module: bytes, engine: wasmtime.Engine, summary: Summary, form: Rewrite = rewrite) -> str:
-    """What the pass does wrong with a module, or nothing."""
+def problems(
+    case: Case, engine: wasmtime.Engine, engines: Mapping[str, Open], summary: Summary, form: Rewrite = rewrite
+) -> tuple[str, ...]:
+    """What the pass does wrong with a module, or engines with what it makes of it; mostly nothing."""
     began = time.monotonic()
     try:
-        rewritten = form(module)
+        rewritten = form(case.module)
     except ModuleError:
         summary.refused += 1
-        return ""
+        return ()
     except Exception as error:
-        return f"the pass raised {type(error).__name__}: {error}"
-    finally:
-        took = time.monotonic() - began
+        return (f"the pass raised {type(error).__name__}: {error}",)
+    took = time.monotonic() - began
     if took > _SLOW_S:
-        return f"the pass took {took:.1f} s for {len(module)} bytes"
-    count(summary.engines, ["wasmtime"])
-    for name, data in (("module", module), ("rewritten module", rewritten)):
+        return (f"the pass took {took:.1f} s for {len(case.module)} bytes",)
+    for name, data in (("module", case.module), ("rewritten module", rewritten)):
         try:
             wasmtime.Module.validate(engine, data)
         except wasmtime.WasmtimeError as error:
-            return f"the pass accepts a module, and the {name} is not valid: {error}"
-    return ""
+            return (f"the pass accepts a module, and the {name} is not valid: {error}",)
+    return _run(case, engines, summary)
 
 
-def _save(folder: Path, seed: str, module: bytes) -> str:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{seed.replace('/', '-')}.wasm"
-    path.write_bytes(module)
-    return str(path)
+def _run(case: Case, engines: Mapping[str, Open], summary: Summary) -> tuple[str, ...]:
+    memory = read_module(case.module).exports.get(EXPORT_MEMORY)
+    if memory is None or memory.kind is not Kind.MEMORY:
+        return ()  # an engine's instance has nothing to view
+    verdict = check(case, engines)
+    if verdict.refused:  # for its memory, which a case has less of
+        summary.refused += 1
+    summary.calls += verdict.calls
+    count(summary.faults, verdict.faults)
+    count(summary.engines, verdict.ran)
+    return tuple(map(str, verdict.differences))

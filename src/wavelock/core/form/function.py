@@ -4,7 +4,7 @@ Rules:
 - The checking is the specification's algorithm (appendix, "Validation Algorithm"): a stack of operand types, a stack of
   control frames, and operands of any type once the code of a frame is dead.
 - The walk changes nothing but by `edits`; dead code is checked and left out.
-- `meter` knows fuel and depth, `nans` knows NaNs, `handlers` knows the operators whose signature does not say all.
+- `meter` knows fuel and depth, `nans` knows NaNs, `handlers` has the operators whose signature does not say all.
 """
 
 from __future__ import annotations
@@ -336,3 +336,7 @@ def _is_nan(value: Value) -> bool:
         return whole != 0  # too many readings to tell: only zero is surely a number
     exponent = 0x7F800000 if len(value) == 4 else 0x7FF0000000000000
     return whole & exponent == exponent
+
+
+Handler = Callable[[FunctionPass, Step, Value, int], None]
+"""What is done at an operator: the walk, the operator, its immediates, its offset."""

@@ -665,3 +665,13 @@ GOOD = (1, 8192, 4096, 16384, 4096)
 def test_buffers_are_within_bounds_or_none(change: dict[int, int], expected: tuple[int, ...] | None) -> None:
     numbers = tuple(change.get(at, number) for at, number in enumerate(GOOD))
     assert check_record(numbers, PAGE, plan(QUIET)) == expected
+
+
+def test_a_module_without_a_memory_is_an_instance_all_the_same() -> None:
+    data = bytes(wasmtime.wat2wasm('(module (func (export "f") (result i32) (i32.const 7)))'))
+    plan = GroupPlan("none", rewrite_module(data, "none", abi=False).module, "", 1, 1 << 16, 1024, 1024)
+    engine = wasmtime.Engine()
+    instance = WasmtimeInstance(engine, wasmtime.Module(engine, plan.module), plan)
+    assert list(instance.function("f")()) == [7]
+    assert len(instance.memory()) == 0
+    instance.close()

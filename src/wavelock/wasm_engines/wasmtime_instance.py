@@ -57,7 +57,10 @@ class WasmtimeInstance:
                 f"{plan.name}: wasmtime cannot make one more instance: {error}; run fewer agents, or raise what "
                 "the host allows (memory; on Linux also vm.max_map_count)"
             ) from None
-        self._memory = self._export(EXPORT_MEMORY)
+        try:
+            self._memory = self._export(EXPORT_MEMORY)
+        except KeyError:  # no agent's module
+            self._memory = None
 
     def _live(self) -> wasmtime.Store:
         if self._store is None:
@@ -162,7 +165,7 @@ class WasmtimeInstance:
     def memory(self) -> memoryview:
         """See `interface.Instance`."""
         store = self._live()
-        size = self._memory.data_len(store)
+        size = self._memory.data_len(store) if self._memory is not None else 0
         if not size:
             return memoryview(bytearray())
         address = ctypes.addressof(self._memory.data_ptr(store).contents)

@@ -91,6 +91,7 @@ class _InlineEnd:
         self._stack_bytes = -(-(stack_bytes + PYTHON_STACK_BYTES) // PAGE_BYTES) * PAGE_BYTES
         self._service: ShardService | None = None
         self._server: _Server | None = None
+        self._checked: int | None = None
 
     def send(self, message: Message) -> None:
         """See `transports.interface.Endpoint`."""
@@ -102,7 +103,8 @@ class _InlineEnd:
             self._server = _Server(self._stack_bytes)
         if self._server is not None:
             self._server.run(self._serve)
-        elif self._may_serve():
+        elif self._checked == threading.get_ident() or self._may_serve():
+            self._checked = threading.get_ident()  # asking costs more than a wave may
             self._serve()
         else:
             raise EnvironmentFailure(

@@ -11,7 +11,7 @@ import wasmtime
 
 import helpers
 from wavelock.core.digest import hash_bytes
-from wavelock.core.form import FORM_VERSION, FormOptions, rewrite_module
+from wavelock.core.form import FORM_VERSION, FormOptions, limits, rewrite_module
 from wavelock.core.form.reserved import BUDGET, START, TURN
 
 Cli = Callable[..., Any]
@@ -351,3 +351,13 @@ def test_the_form_of_a_form_is_refused(cli: Cli, agent: Path) -> None:
 def test_a_stack_that_no_profile_could_have_is_refused(cli: Cli, agent: Path, size: str) -> None:
     done = cli("module", "rewrite", agent, "-o", "form.wasm", "--stack", size)
     assert (done.code, done.err) == (2, f"error: --stack {size}: expected 16 KiB to 1 MiB\n")
+
+
+def test_inspect_refuses_all_that_a_run_would(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What shows only of whole functions, such as how many labels they have together, is looked at as well."""
+    (tmp_path / "a.wat").write_text(helpers.agent("(block (br_table 0 0 (i32.const 0))) (i32.const 0)"))
+    assert cli("module", "inspect", tmp_path / "a.wat").code == 0
+    monkeypatch.setattr(limits, "BRANCH_TARGETS", 1)
+    done = cli("module", "inspect", tmp_path / "a.wat")
+    assert done.code == 2
+    assert "found 2 labels of br_table up to here, expected at most 1" in done.out

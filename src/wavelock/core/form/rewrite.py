@@ -76,27 +76,34 @@ def refusals(module: Module, options: FormOptions) -> Iterator[FormError]:
         _check_memory(module, options)
     except FormError as error:
         yield error
+    yield from (outcome for _, outcome in _walks(module, additions) if isinstance(outcome, FormError))
+
+
+def _walks(module: Module, additions: Additions) -> Iterator[tuple[FunctionPass, bytes | FormError]]:
+    """The walk over each function, with its rewritten body or what is wrong with it."""
+    labels = 0
     for index in range(len(module.functions)):
+        walk = FunctionPass(module, additions, index)
+        outcome: bytes | FormError
         try:
-            FunctionPass(module, additions, index).run()
+            _check_locals(walk)
+            outcome = walk.run()
+            _check_size(outcome, walk.body.code)
+            labels += walk.labels
+            _check_labels(labels, walk)
         except FormError as error:
-            yield FormError(error.offset, error.what, index)
+            outcome = FormError(error.offset, error.what, index)
+        yield walk, outcome
 
 
 def _write(module: Module, options: FormOptions, abi: bool, *, probing: bool) -> Written:
     additions = Additions(module, options, frozenset(module.declared), abi=abi, probing=probing)
-    needed, segments, labels = set(module.features), 0, 0
+    needed, segments = set(module.features), 0
     bodies = []
-    for index in range(len(module.functions)):
-        walk = FunctionPass(module, additions, index)
-        try:
-            _check_locals(walk)
-            bodies.append(walk.run())
-            _check_size(bodies[-1], walk.body.code)
-            labels += walk.labels
-            _check_labels(labels, walk)
-        except FormError as error:
-            raise FormError(error.offset, error.what, index) from None
+    for walk, outcome in _walks(module, additions):
+        if isinstance(outcome, FormError):
+            raise outcome
+        bodies.append(outcome)
         segments += walk.meter.segments
         needed |= walk.features()
     return Written(_join(module, additions, bodies), frozenset(needed), segments, additions.layout)

@@ -1,6 +1,6 @@
 """What the deterministic form costs: kernels in their original and their rewritten form, in turn, in one process.
 
-The kernels are C programs in the folder beside this file; build.py builds them. See README.md, too.
+The kernels are C programs in the folder beside this file; examples/build.py builds them. See README.md, too.
 """
 
 from __future__ import annotations

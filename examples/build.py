@@ -1,9 +1,10 @@
-"""Build the agents of the examples from their C sources.
+"""Build what is checked in as modules from C sources: the examples' agents and the benchmarks' kernels.
 
 python examples/build.py            build every module whose source lies beside it
 python examples/build.py --check    build into a temporary folder and compare the bytes with what is checked in
 
-Needs the package ziglang (in the extra `dev`), which brings a C compiler for WebAssembly on every system.
+Needs the package ziglang (in the extra `dev`), which brings a C compiler for WebAssembly on every system. A source
+whose first comment begins with `simd:` may use vectors.
 """
 
 from __future__ import annotations
@@ -19,13 +20,24 @@ FLAGS = [*TARGET, "-Wall", "-Wextra", "-Werror", "-I", "guests/c"]
 
 
 def sources() -> list[Path]:
-    """Every agent's source, in order of their paths."""
-    return sorted(path for path in (ROOT / "examples").rglob("*.c"))
+    """Every source, in order of their paths."""
+    return sorted(path for folder in ("benchmarks", "examples") for path in (ROOT / folder).rglob("*.c"))
 
 
 def build(source: Path, target: Path) -> None:
-    """Compile one agent. Raises CalledProcessError with the compiler's words."""
-    command = [sys.executable, "-m", "ziglang", "cc", *FLAGS, str(source.relative_to(ROOT)), "-o", str(target)]
+    """Compile one module. Raises CalledProcessError with the compiler's words."""
+    vectors = ["-msimd128"] if source.read_text().startswith("/* simd:") else []
+    command = [
+        sys.executable,
+        "-m",
+        "ziglang",
+        "cc",
+        *FLAGS,
+        *vectors,
+        str(source.relative_to(ROOT)),
+        "-o",
+        str(target),
+    ]
     subprocess.run(command, cwd=ROOT, check=True)
 
 
@@ -38,7 +50,7 @@ def check(source: Path, folder: Path) -> bool:
 
 
 def main(arguments: list[str]) -> int:
-    """Build or check all agents. Answers the exit code."""
+    """Build or check all modules. Answers the exit code."""
     if arguments not in ([], ["--check"]):
         print(__doc__)
         return 2

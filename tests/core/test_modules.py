@@ -17,7 +17,7 @@ from wavelock.core.cache import ModuleCache
 from wavelock.core.digest import hash_bytes, header_digest
 from wavelock.core.errors import PluginError
 from wavelock.core.form import FORM_VERSION, FormOptions, Rewritten, rewrite_module
-from wavelock.core.modules import Module, Source, load_modules, load_source, make_module, recorded_module
+from wavelock.core.modules import Module, Source, load_modules, load_source, make_module
 from wavelock.core.runfile import row_checksum
 from wavelock.core.runreader import RunFileReader
 from wavelock.wasm_engines import wasmer_plugin
@@ -160,12 +160,21 @@ def test_limits_of_groups_go_into_their_forms(passes: list[str], load: Load, reg
     assert len(passes) == 2
 
 
-def test_the_recorded_form_or_none(passes: list[str]) -> None:
+def test_a_forms_digest_tells_it_from_others(passes: list[str]) -> None:
     form = make_module(source(), SMALL).form_digest
-    found = recorded_module(source(), SMALL, form)
+    found = make_module(source(), SMALL)
     assert isinstance(found, Module)
     assert found.form_digest == form
-    assert recorded_module(source(), FormOptions(memory_pages=5), form) is None
+    assert make_module(source(), FormOptions(memory_pages=5)).form_digest != form
+
+
+def test_groups_that_share_a_module_share_what_is_made_of_it(
+    passes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = modules.Made()
+    first = make_module(source(), SMALL, made)
+    monkeypatch.setattr(modules, "_cached", lambda *_: pytest.fail("looked up again"))
+    assert make_module(source(), SMALL, made) is first
 
 
 # ---- what is refused ----

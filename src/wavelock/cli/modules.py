@@ -12,13 +12,12 @@ from wavelock.cli.report import emit
 from wavelock.core.digest import hash_bytes
 from wavelock.core.errors import EXIT_DONE, EXIT_USER, ModuleError, UserError
 from wavelock.core.form import FORM_VERSION, FormOptions, ModuleInfo, rewrite_module, survey_module
+from wavelock.core.form.limits import PAGE_BYTES
 from wavelock.core.form.options import OPTIONAL
-from wavelock.core.modules import PAGE_BYTES, Source, load_source
+from wavelock.core.modules import Source, load_source
+from wavelock.core.profile_rules import MAX_STACK, MIN_STACK
 from wavelock.core.units import ByteSize, format_bytes, parse_unit
 from wavelock.plugins.manager import Registry
-
-MIN_STACK, MAX_STACK = 16 << 10, 1 << 20
-"""As for limits.stack."""
 
 
 def _options(memory: str, stack: str, feature: Sequence[str]) -> FormOptions:

@@ -17,11 +17,9 @@ from wavelock.core.cache import ModuleCache
 from wavelock.core.digest import hash_bytes
 from wavelock.core.errors import ModuleError, Problem, ProfileError
 from wavelock.core.form import FORM_VERSION, FormOptions, Rewritten, rewrite_module
-from wavelock.core.form.limits import MODULE_BYTES
+from wavelock.core.form.limits import MODULE_BYTES, PAGE_BYTES
 from wavelock.core.profile import AgentSection, Profile
 from wavelock.core.units import format_bytes
-
-PAGE_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,10 @@ class Module:
         return self.source.digest
 
 
+Made = dict[tuple[str, FormOptions], Module]
+"""Modules by the digest of their source and the options of their form."""
+
+
 class Assembler(Protocol):
     """What turns WebAssembly text into a module: `plugins.manager.Registry` does."""
 
@@ -58,12 +60,13 @@ def load_modules(profile: Profile, assembler: Assembler) -> list[Module]:
     """The module of each group. Raises ProfileError with every module that cannot be an agent."""
     problems: list[Problem] = []
     loaded: dict[str, Source] = {}
+    made = Made()
     modules = []
     for index, group in enumerate(profile.agents):
         try:
             if group.module not in loaded:
                 loaded[group.module] = load_source(profile.path(group.module), assembler)
-            modules.append(make_module(loaded[group.module], form_options(profile, group)))
+            modules.append(make_module(loaded[group.module], form_options(profile, group), made))
         except ModuleError as error:
             problems.append(Problem(f"agents[{index}].module", str(error)))
     if problems:
@@ -105,10 +108,17 @@ def form_options(profile: Profile, group: AgentSection) -> FormOptions:
     )
 
 
-def make_module(source: Source, options: FormOptions) -> Module:
-    """A module with its form, from the cache where it was made before. Raises ModuleError."""
-    form = _cached(source, options)
-    return Module(source, form, hash_bytes(form.module))
+def make_module(source: Source, options: FormOptions, made: Made | None = None) -> Module:
+    """A module with its form, from the cache where it was made before. Raises ModuleError.
+
+    made: those of this profile so far; groups that share a module and its limits share what is made of them.
+    """
+    made = {} if made is None else made
+    key = source.digest, options
+    if key not in made:
+        form = _cached(source, options)
+        made[key] = Module(source, form, hash_bytes(form.module))
+    return made[key]
 
 
 def _cached(source: Source, options: FormOptions) -> Rewritten:
@@ -132,12 +142,6 @@ def _pass_digest() -> str:
         if file.name.endswith(".py"):
             hasher.update(file.read_bytes())
     return hasher.hexdigest()
-
-
-def recorded_module(source: Source, options: FormOptions, recorded: str) -> Module | None:
-    """The module of a run file; None where its form is not the recorded one."""
-    module = make_module(source, options)
-    return module if module.form_digest == recorded else None
 
 
 def digests(modules: Sequence[Module]) -> list[str]:

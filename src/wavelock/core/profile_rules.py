@@ -17,6 +17,7 @@ from wavelock.core.profile import MAX_SEED, AgentSection, InputSection
 from wavelock.core.reading import nearest, shown
 
 MIN_INBOX: Final = TURN_HEADER.size + 2 * FRAME_HEADER.size
+MIN_STACK, MAX_STACK = 16 << 10, 1 << 20
 MIN_MAILBOX: Final = 2 * FRAME_HEADER.size
 MAX_MEMORY: Final = 4 << 30
 
@@ -123,7 +124,7 @@ def _limit_ranges(limits: Any, where: str) -> Iterable[Problem]:
         if size is not None and size > 1 << 30:
             yield Problem(f"{where}.{key}", f"{size} bytes are past 1 GiB")
     stack = getattr(limits, "stack", None)
-    if stack is not None and not 16 << 10 <= stack <= 1 << 20:
+    if stack is not None and not MIN_STACK <= stack <= MAX_STACK:
         yield Problem(f"{where}.stack", f"{stack} bytes; expected 16 KiB to 1 MiB")
 
 

@@ -15,7 +15,7 @@ from wavelock.core.digest import header_digest
 from wavelock.core.divergence import Diverged, Divergence, ReplayReport, compare_turns, damage
 from wavelock.core.errors import DamagedRunError, Problem, RunFileError
 from wavelock.core.kernel import Kernel
-from wavelock.core.modules import Module, Source, form_options, make_module
+from wavelock.core.modules import Made, Module, Source, form_options, make_module
 from wavelock.core.ports import InferenceAnswer, ModelReport
 from wavelock.core.profile import Profile
 from wavelock.core.profile_reader import DEFAULTS, build_profile, override
@@ -133,13 +133,11 @@ def recorded_modules(reader: RunFileReader, profile: Profile) -> list[Module]:
     digests = reader.group_modules()
     if len(digests) != len(profile.agents):
         raise DamagedRunError(f"{reader.path}: {len(digests)} modules for {len(profile.agents)} groups")
-    return [
-        make_module(
-            Source(f"{reader.path}: module of {group.name}", digest, reader.module(digest)),
-            form_options(profile, group),
-        )
-        for group, digest in zip(profile.agents, digests, strict=True)
-    ]
+    modules, made = [], Made()
+    for group, digest in zip(profile.agents, digests, strict=True):
+        source = Source(f"{reader.path}: module of {group.name}", digest, reader.module(digest))
+        modules.append(make_module(source, form_options(profile, group), made))
+    return modules
 
 
 def replay(

@@ -13,11 +13,11 @@ import msgspec
 
 from wavelock.core.errors import EnvironmentFailure
 from wavelock.core.form import reserved
+from wavelock.core.form.limits import PAGE_BYTES
 from wavelock.core.shard import GroupPlan
 from wavelock.wasm_engines.interface import Instance, Trap
 
-PAGE: Final = 1 << 16
-_ZEROS: Final = bytes(PAGE)
+_ZEROS: Final = bytes(PAGE_BYTES)
 
 
 class InstanceState(msgspec.Struct, frozen=True, array_like=True):
@@ -39,10 +39,10 @@ class InstanceState(msgspec.Struct, frozen=True, array_like=True):
 def capture_instance(instance: Instance, plan: GroupPlan, buffers: tuple[int, int, int, int]) -> InstanceState:
     """The state of an instance that is sound."""
     memory = instance.memory()
-    pages = len(memory) // PAGE
+    pages = len(memory) // PAGE_BYTES
     found = {}
     for page in range(pages):
-        data = memory[page * PAGE : (page + 1) * PAGE]
+        data = memory[page * PAGE_BYTES : (page + 1) * PAGE_BYTES]
         if data != _ZEROS:
             found[page] = bytes(data)
     get = instance.function(reserved.GET)
@@ -92,12 +92,12 @@ def restore_instance(instance: Instance, plan: GroupPlan, state: InstanceState) 
 
 
 def _restore_memory(instance: Instance, plan: GroupPlan, state: InstanceState) -> None:
-    more = state.pages - len(instance.memory()) // PAGE
+    more = state.pages - len(instance.memory()) // PAGE_BYTES
     if more and instance.function(reserved.GROW)(more)[0] < 0:
         raise EnvironmentFailure(f"{plan.name}: the host has no {state.pages} pages for the agent's memory")
     memory = instance.memory()
     for page in range(state.pages):
-        data = memory[page * PAGE : (page + 1) * PAGE]
+        data = memory[page * PAGE_BYTES : (page + 1) * PAGE_BYTES]
         wanted = state.page_data.get(page, _ZEROS)
         if data != wanted:
             data[:] = wanted

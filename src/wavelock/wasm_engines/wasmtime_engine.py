@@ -15,13 +15,13 @@ import wasmtime
 from wavelock.core.cache import ModuleCache
 from wavelock.core.errors import ModuleError
 from wavelock.core.form.features import TAIL_CALL
+from wavelock.core.form.limits import PAGE_BYTES
 from wavelock.core.shard import GroupPlan, Shard
 from wavelock.wasm_engines.loop import LoopShard
 from wavelock.wasm_engines.wasmtime_instance import WasmtimeInstance
 
 GUARDED_AGENTS: Final = 4096
 """Above this many agents `auto` takes the dense layout: address space and mappings run out some way past 10,000."""
-PAGE: Final = 1 << 16
 _UNUSED: Final = ("tail_call", "memory64", "multi_memory", "gc", "function_references", "exceptions", "threads")
 
 
@@ -51,7 +51,7 @@ class WasmtimeEngine:
         """See `interface.Engine`."""
         self._features = frozenset(features)
         self._agents, self._stack_bytes = agents, stack_bytes
-        self._reservation = -(-memory_bytes // PAGE) * PAGE
+        self._reservation = -(-memory_bytes // PAGE_BYTES) * PAGE_BYTES
 
     @property
     def memory_layout(self) -> str:

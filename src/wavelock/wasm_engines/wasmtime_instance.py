@@ -31,7 +31,6 @@ _FAULTS: Final[dict[int, Fault]] = {
     _Codes.WASMTIME_TRAP_CODE_UNREACHABLE_CODE_REACHED.value: Fault.UNREACHABLE,
 }
 _STACK_OVERFLOW: Final = _Codes.WASMTIME_TRAP_CODE_STACK_OVERFLOW.value
-PAGE: Final = 1 << 16
 
 # A foreign function without argument types, called with ready-made ctypes values: half the price of the typed bindings.
 # The call gives the interpreter lock up, so that workers run at once.

@@ -11,7 +11,6 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from wavelock.core.errors import EnvironmentFailure, UserError
 from wavelock.core.shard import Message, ShardService
@@ -19,10 +18,7 @@ from wavelock.plugins import hookimpl
 from wavelock.plugins.members import Member, NoSettings
 from wavelock.transports.interface import Endpoint, Received, Transport
 from wavelock.workers.interface import MakeService, Workers
-
-PYTHON_STACK_BYTES: Final = 1 << 20
-"""What Python needs beside a turn."""
-PAGE_BYTES: Final = 1 << 16
+from wavelock.workers.stacks import needed_stack_bytes, start_thread
 
 
 def stack_bytes() -> int | None:
@@ -51,15 +47,10 @@ def stack_bytes() -> int | None:
 class _Server:
     """A thread that serves requests one at a time, for a caller that waits."""
 
-    def __init__(self, near_stack_bytes: int) -> None:
+    def __init__(self, stack_bytes: int) -> None:
         self._asked: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
-        before = threading.stack_size(near_stack_bytes)
-        try:
-            self._thread = threading.Thread(target=self._work, name="wavelock-inline", daemon=True)
-            self._thread.start()
-        finally:
-            threading.stack_size(before)
+        self._thread = start_thread("wavelock-inline", stack_bytes, self._work)
 
     def _work(self) -> None:
         while (serve := self._asked.get()) is not None:
@@ -88,7 +79,7 @@ class _InlineEnd:
         self._near = near
         self._far = far
         self._make_service = make_service
-        self._stack_bytes = -(-(stack_bytes + PYTHON_STACK_BYTES) // PAGE_BYTES) * PAGE_BYTES
+        self._stack_bytes = needed_stack_bytes(stack_bytes)
         self._service: ShardService | None = None
         self._server: _Server | None = None
         self._checked: int | None = None

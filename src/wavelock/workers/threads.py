@@ -5,18 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
-from typing import Final
 
 from wavelock.plugins import hookimpl
 from wavelock.plugins.members import Member, NoSettings
 from wavelock.transports.interface import Endpoint, Transport
 from wavelock.workers.interface import MakeService, Workers
+from wavelock.workers.stacks import needed_stack_bytes, start_thread
 
-PAGE_BYTES: Final = 1 << 16
-"""Stacks are a multiple of this on every system."""
 _log = logging.getLogger("wavelock.worker")
-PYTHON_STACK_BYTES: Final = 1 << 20
-"""What Python needs beside a turn. Address space only: a system gives a stack memory as it is touched."""
 
 
 class ThreadWorkers:
@@ -30,17 +26,11 @@ class ThreadWorkers:
         self, count: int, transport: Transport, make_service: MakeService, stack_bytes: int
     ) -> Sequence[Endpoint]:
         """See `interface.Workers`."""
-        before = threading.stack_size(-(-(stack_bytes + PYTHON_STACK_BYTES) // PAGE_BYTES) * PAGE_BYTES)
-        try:
-            for number in range(count):
-                near, far = transport.link()
-                name = f"wavelock-worker-{number}"
-                thread = threading.Thread(target=_serve, args=(far, make_service), name=name, daemon=True)
-                thread.start()
-                self._threads.append(thread)
-                self._ends.append(near)
-        finally:
-            threading.stack_size(before)
+        for number in range(count):
+            near, far = transport.link()
+            name = f"wavelock-worker-{number}"
+            self._threads.append(start_thread(name, needed_stack_bytes(stack_bytes), _serve, far, make_service))
+            self._ends.append(near)
         return self._ends
 
     def close(self) -> None:

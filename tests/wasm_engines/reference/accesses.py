@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from wavelock.core.form.immediates import Immediate
+from wavelock.core.form.limits import PAGE_BYTES
 from wavelock.core.form.operators import BY_CODE, Operator
-from wavelock.wasm_engines.reference.memory import PAGE
 
 KINDS: Final = {"i": "i32", "I": "i64", "f": "f32", "F": "f64", "v": "v128"}
 RESULT: Final = 64
@@ -15,9 +15,9 @@ RESULT: Final = 64
 OFFSETS: Final = (0, 5, 8, 4096, 0xFFFFFFFF)
 ADDRESSES: Final = (
     *range(128, 137),
-    *range(PAGE - 4096 - 9, PAGE - 4096),
-    *(PAGE - 4096 - 17, PAGE - 4096 - 16, PAGE - 24, PAGE - 21, PAGE - 20, PAGE - 17, PAGE - 16, PAGE - 15),
-    *range(PAGE - 9, PAGE + 1),
+    *range(PAGE_BYTES - 4096 - 9, PAGE_BYTES - 4096),
+    *(PAGE_BYTES - before for before in (4096 + 17, 4096 + 16, 24, 21, 20, 17, 16, 15)),
+    *range(PAGE_BYTES - 9, PAGE_BYTES + 1),
     *(0x7FFFFFF8, 0x80000000, 0xFFFFFFF8, 0xFFFFFFFB, 0xFFFFFFFF),
 )
 ACCESSES: Final = {

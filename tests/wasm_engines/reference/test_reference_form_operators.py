@@ -11,8 +11,8 @@ from wasm_engines.reference.forms import ENGINE, Ended, OnWasmtime, Trio
 from wasm_engines.reference.operands import CASES, MAKES_NAN, RECORDS, TRAPS, Case, filling, function
 from wavelock.core.abi import Fault
 from wavelock.core.form import rewrite_module
+from wavelock.core.form.limits import PAGE_BYTES
 from wavelock.core.form.reserved import BUDGET, LEFT
-from wavelock.wasm_engines.reference.memory import PAGE
 from wavelock.wasm_engines.reference.oracle import Oracle
 
 
@@ -25,7 +25,15 @@ def test_atomics_become_plain(name: str) -> None:
     ended = {
         atomic.run(str(offset), [address]).fault
         for offset, address in (
-            *((0, 128), (0, 129), (0, PAGE - 8), (0, PAGE - 4), (0, PAGE - 1), (0, PAGE), (0, 0xFFFFFFF8)),
+            *(
+                (0, 128),
+                (0, 129),
+                (0, PAGE_BYTES - 8),
+                (0, PAGE_BYTES - 4),
+                (0, PAGE_BYTES - 1),
+                (0, PAGE_BYTES),
+                (0, 0xFFFFFFF8),
+            ),
             *((5, 123), (5, 124), (8, 0xFFFFFFF8), (0xFFFFFFFF, 1), (0xFFFFFFFF, 129), (0xFFFFFFFF, 0xFFFFFFFF)),
         )
     }
@@ -51,7 +59,7 @@ def test_a_wait_becomes_an_answer(bits: int, expected: int) -> None:
         (memory.atomic.wait{bits} (local.get 0) (i{bits}.const {expected}) (local.get 1))))""")
     assert wait.sweep("f", [8, -1]) == Ended((2 if expected == 5 else 1,), Fault.NONE, 1)
     assert wait.sweep("f", [9, 0]).fault == Fault.MISALIGNED_ATOMIC
-    assert wait.sweep("f", [PAGE, 0]).fault == Fault.MEMORY_BOUNDS
+    assert wait.sweep("f", [PAGE_BYTES, 0]).fault == Fault.MEMORY_BOUNDS
 
 
 class Everything:

@@ -11,8 +11,9 @@ import pytest
 from wasm_engines.reference.accesses import ACCESSES, ADDRESSES, OFFSETS, RESULT, access, accesses, lanes, length
 from wasm_engines.reference.beside import Pair
 from wavelock.core.abi import Fault
+from wavelock.core.form.limits import PAGE_BYTES
 from wavelock.core.form.operators import Operator
-from wavelock.wasm_engines.reference.memory import PAGE, Memory
+from wavelock.wasm_engines.reference.memory import Memory
 
 
 def pair_for(operator: Operator) -> Pair:
@@ -21,7 +22,7 @@ def pair_for(operator: Operator) -> Pair:
 
 
 def filled(pair: Pair, name: str) -> None:
-    pair.write(0, random.Random(name).randbytes(PAGE))
+    pair.write(0, random.Random(name).randbytes(PAGE_BYTES))
 
 
 @pytest.mark.parametrize("name", [name for name in ACCESSES if "atomic" not in name])
@@ -54,7 +55,7 @@ def test_notify_and_wait_check_alignment_then_bounds(name: str) -> None:
     for address in ADDRESSES:
         for offset in OFFSETS:
             at = address + offset
-            expected = Fault.MISALIGNED_ATOMIC if at % size else Fault.MEMORY_BOUNDS if at + size > PAGE else ()
+            expected = Fault.MISALIGNED_ATOMIC if at % size else Fault.MEMORY_BOUNDS if at + size > PAGE_BYTES else ()
             assert pair.ours(str(offset), address) == expected
 
 
@@ -118,7 +119,8 @@ def bulk() -> Iterator[Pair]:
 @pytest.mark.parametrize("name", ["fill", "copy", "init"])
 def test_bulk_operations_check_all_before_they_do_any(bulk: Pair, name: str) -> None:
     chance = random.Random(name)
-    places = (0, 1, 5, 10, 11, 16, 100, PAGE - 10, PAGE - 1, PAGE, PAGE + 1, 0x80000000, 0xFFFFFFFF)
+    edge = (PAGE_BYTES - 10, PAGE_BYTES - 1, PAGE_BYTES, PAGE_BYTES + 1)
+    places = (0, 1, 5, 10, 11, 16, 100, *edge, 0x80000000, 0xFFFFFFFF)
     ended = set()
     for _ in range(400):
         ended.add(bulk.call(name, *(chance.choice(places) for _ in range(3))))
@@ -147,8 +149,8 @@ def test_growth_ends_at_the_maximum(bulk: Pair) -> None:
     assert [bulk.call("grow", pages) for pages in (0, 1, 2, 1, 1, 0, 0xFFFFFFFF)] == [
         (1,), (1,), (0xFFFFFFFF,), (2,), (0xFFFFFFFF,), (3,), (0xFFFFFFFF,),
     ]  # fmt: skip
-    assert bulk.call("fill", 3 * PAGE - 1, 7, 1) == ()
-    assert bulk.call("fill", 3 * PAGE - 1, 7, 2) == Fault.MEMORY_BOUNDS
+    assert bulk.call("fill", 3 * PAGE_BYTES - 1, 7, 1) == ()
+    assert bulk.call("fill", 3 * PAGE_BYTES - 1, 7, 2) == Fault.MEMORY_BOUNDS
 
 
 def test_a_memory_does_not_move() -> None:
@@ -158,7 +160,7 @@ def test_a_memory_does_not_move() -> None:
     assert memory.grow(2) == 1
     before[6] = 8
     after = memory.view()
-    assert (len(before), len(after), bytes(after[4:8])) == (PAGE, 3 * PAGE, b"\0\7\10\0")
+    assert (len(before), len(after), bytes(after[4:8])) == (PAGE_BYTES, 3 * PAGE_BYTES, b"\0\7\10\0")
     assert not memory.refused
     assert memory.grow(1) == -1
     assert memory.refused

@@ -33,6 +33,8 @@ BRANCH_TARGETS: Final = 65_536
 """Labels of all br_tables of a module: engines compile each with the metering behind it, about 0.1 ms a label."""
 MEMORIES: Final = 1
 """Wasmer has no multi-memory, and an agent is one linear memory."""
+PAGE_BYTES: Final = 1 << 16
+"""A page of linear memory."""
 MEMORY_PAGES: Final = 65_536
 """4 GiB, all that 32-bit addresses reach."""
 SEGMENTS: Final = 100_000

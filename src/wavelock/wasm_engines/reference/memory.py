@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import mmap
 import sys
-from typing import Final
 
 from wavelock.core.abi import Fault
 from wavelock.core.errors import EnvironmentFailure
+from wavelock.core.form.limits import PAGE_BYTES
 from wavelock.wasm_engines.interface import Trap
-
-PAGE: Final = 1 << 16
 
 
 class Memory:
     """A memory of `minimum` pages that may grow to `maximum`. Addresses are bytes; every access is checked first."""
 
     def __init__(self, minimum: int, maximum: int) -> None:
-        self._bytes = _reserved(maximum * PAGE)
+        self._bytes = _reserved(maximum * PAGE_BYTES)
         self._maximum = maximum
-        self.size = minimum * PAGE
+        self.size = minimum * PAGE_BYTES
         """Bytes that there are now."""
         self.refused = False
         """Whether a growth was refused since somebody last set this to False."""
@@ -27,7 +25,7 @@ class Memory:
     @property
     def pages(self) -> int:
         """The size in pages."""
-        return self.size // PAGE
+        return self.size // PAGE_BYTES
 
     def view(self) -> memoryview:
         """All bytes that there are now, writable. Good for as long as it is held, also after growth."""
@@ -79,7 +77,7 @@ class Memory:
         if before + pages > self._maximum:
             self.refused = True
             return -1
-        self.size += pages * PAGE
+        self.size += pages * PAGE_BYTES
         return before
 
 

@@ -266,6 +266,18 @@ class Kit:
             runtime.run()
         return self.folder / run_file
 
+    def write_model(self) -> None:
+        """A real model `m` in the folder `models`: twice its input, rows of two floats. Skips where ONNX is not."""
+        onnx = pytest.importorskip("onnx")
+        pytest.importorskip("onnxruntime")
+        helper, floats = onnx.helper, onnx.TensorProto.FLOAT
+        node = helper.make_node("Add", ["x", "x"], ["y"])
+        ends = [helper.make_tensor_value_info(name, floats, ["n", 2]) for name in "xy"]
+        graph = helper.make_graph([node], "twice", ends[:1], ends[1:])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        (self.folder / "models" / "m" / "1").mkdir(parents=True)
+        (self.folder / "models" / "m" / "1" / "model.onnx").write_bytes(model.SerializeToString())
+
     def copy(self, run_file: Path, name: str = "copy.wavelock") -> Path:
         """A copy to be damaged."""
         return Path(shutil.copyfile(run_file, self.folder / name))

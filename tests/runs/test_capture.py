@@ -546,15 +546,7 @@ def test_the_budget_that_is_left_moves_with_an_agent(starters: World, place: Seq
 
 
 def test_requests_are_asked_again_of_real_models(kit: Kit) -> None:
-    onnx = pytest.importorskip("onnx")
-    pytest.importorskip("onnxruntime")
-    helper, floats = onnx.helper, onnx.TensorProto.FLOAT
-    node = helper.make_node("Add", ["x", "x"], ["y"])
-    ends = [helper.make_tensor_value_info(name, floats, ["n", 2]) for name in "xy"]
-    graph = helper.make_graph([node], "twice", ends[:1], ends[1:])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    (kit.folder / "models" / "m" / "1").mkdir(parents=True)
-    (kit.folder / "models" / "m" / "1" / "model.onnx").write_bytes(model.SerializeToString())
+    kit.write_model()
     asks = kit.agent([kit.ask(1, 2, tag=1) + kit.YIELD, kit.ask(3, 4, tag=2) + kit.ask(5, 6, tag=3)], echo=True)
     models = '[[models]]\nname = "m"\nrepository = "models"\nlatency = 3\n'
     kit.write_one(asks, models)

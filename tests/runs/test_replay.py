@@ -80,16 +80,8 @@ def test_a_replay_needs_no_profile_modules_inputs_or_models(kit: Kit) -> None:
 
 
 def test_a_run_with_a_model_replays_where_onnxruntime_is_not(kit: Kit) -> None:
-    onnx = pytest.importorskip("onnx")
-    pytest.importorskip("onnxruntime")
-    helper, floats = onnx.helper, onnx.TensorProto.FLOAT
-    node = helper.make_node("Add", ["x", "x"], ["y"])
-    ends = [helper.make_tensor_value_info(name, floats, ["n", 2]) for name in "xy"]
-    graph = helper.make_graph([node], "twice", ends[:1], ends[1:])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    kit.write_model()
     kit.write_rich()
-    (kit.folder / "models" / "m" / "1").mkdir(parents=True)
-    (kit.folder / "models" / "m" / "1" / "model.onnx").write_bytes(model.SerializeToString())
     code, output, _ = kit.finish("run", "profile.toml", "--record", "run.wavelock", "--json")
     assert code == 0
     path = kit.folder / "run.wavelock"

@@ -72,6 +72,7 @@ class WasmtimeEngine:
         # wasmtime aborts the process where the stack of async calls, which we make none of, is not larger.
         wasmtime._ffi.wasmtime_config_async_stack_size_set(config.ptr(), 2 * self._stack_bytes + (1 << 20))
         config.wasm_relaxed_simd = False
+        wasmtime._ffi.wasmtime_config_wasm_branch_hinting_set(config.ptr(), True)
         for feature in _UNUSED:
             if feature.replace("_", "-") in self._features:
                 continue

@@ -13,6 +13,7 @@ from core.form.programs import Program
 from core.form.running import FULL, rewrite, wasm
 from wavelock.core.errors import ModuleError
 from wavelock.core.form import FormOptions, rewrite_module
+from wavelock.core.form.binary import read_u32
 from wavelock.core.form.sections import frame
 
 TABLES = """(memory (export "memory") 1) (data "abc") (table (export "t") 2 funcref) (elem func $a $b)
@@ -22,6 +23,7 @@ TABLES = """(memory (export "memory") 1) (data "abc") (table (export "t") 2 func
   (func $b (export "b") (param f64) (result f64) (f64.add (local.get 0) (local.get 0)))
   (func $c (param i32 i64) (result i64 i32) (local.get 1) (memory.grow (local.get 0)))"""
 TEXTS = ["", TABLES, *(Program(seed).text for seed in range(6))]
+F32_GE, F64_GE, BR_IF = 0x60, 0x66, 0x0D
 HASH = """
 import hashlib, sys
 from wavelock.core.form import rewrite_module
@@ -68,9 +70,45 @@ def test_sections_are_in_order_and_custom_ones_are_left_out(text: str) -> None:
     found = rewrite(data[:8] + junk + data[8:] + junk)
     assert found.module == rewrite(data).module
     codes = [section.code for section in frame(found.module).sections]
-    order = [1, 3, 4, 5, 6, 7, 9, 12, 10, 11]
+    order = [1, 3, 4, 5, 6, 7, 9, 12, 0, 10, 11]
     assert codes == [code for code in order if code in codes]
     assert {1, 3, 6, 7, 10} <= set(codes)
+
+
+def test_branches_over_what_mends_a_nan_are_hinted_as_taken() -> None:
+    text = """(memory (export "memory") 1)
+      (func $none (param f64) (result f64) (f64.abs (local.get 0)))
+      (func $two (param f32 f64) (result f64) (local v128 v128 i64)
+        (f32.store (i32.const 0) (f32.sqrt (local.get 0)))
+        (v128.store (i32.const 8) (f32x4.sqrt (local.get 2)))
+        (loop (br_if 0 (i32.eqz (i32.load8_u (i32.const 9)))))
+        (f64.mul (local.get 1) (local.get 1)))
+      (func $one (param f64) (result f64) (f64.sqrt (local.get 0)))"""
+    form = rewrite(text).module
+    module = frame(form)
+    hints, code = module.section(0), module.section(10)
+    assert hints is not None
+    assert code is not None
+    name = b"metadata.code.branch_hint"
+    assert form[: hints.start].endswith(bytes((len(name),)) + name)
+    bodies, offset = [], code.start + 1
+    for _ in range(3):
+        size, offset = read_u32(form, offset)
+        bodies.append(form[offset : offset + size])
+        offset += size
+    numbers, offset = [], hints.start
+    while offset < hints.end:
+        number, offset = read_u32(form, offset)
+        numbers.append(number)
+    # (count of functions) (function, count of hints, (place, 1, taken)...)...
+    first, second, third = numbers[3], numbers[6], numbers[11]
+    assert numbers == [2, 1, 2, first, 1, 1, second, 1, 1, 2, 1, third, 1, 1]
+    for body, place, comparison in ((1, first, F32_GE), (1, second, F64_GE), (2, third, F64_GE)):
+        assert bodies[body][place - 1 : place + 2] == bytes((comparison, BR_IF, 0))
+    config = wasmtime.Config()
+    wasmtime._ffi.wasmtime_config_wasm_branch_hinting_set(config.ptr(), True)
+    wasmtime.Module(wasmtime.Engine(config), form)
+    assert frame(rewrite("").module).section(0) is None
 
 
 @pytest.mark.parametrize("text", TEXTS)

@@ -203,10 +203,13 @@ class Additions:
         """Code that puts the fuel left from the global into the local."""
         return b"\x23" + unsigned(self._globals["fuel"]) + b"\x21" + unsigned(local)
 
-    def framed(self, code: bytes, results: bytes, epilogue: bytes) -> bytes:
-        """A function's code in two blocks: the end of the inner one is every way out, of the outer one no fuel left."""
+    def frame(self, results: bytes, epilogue: bytes) -> tuple[bytes, bytes]:
+        """What stands before and behind a function's code: two blocks around it.
+
+        The end of the inner one is every way out, of the outer one no fuel left.
+        """
         head = b"\x02\x40\x02" + self.block_type(results)
-        return head + code + epilogue + b"\x0f\x0b" + self.call("out_of_fuel") + b"\x00\x0b"
+        return head, epilogue + b"\x0f\x0b" + self.call("out_of_fuel") + b"\x00\x0b"
 
     def enter(self, weight: int, local: int) -> bytes:
         """Code that takes a frame's weight, or traps where the depth limit is reached. local: keeps what was left."""

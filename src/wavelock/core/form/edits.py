@@ -10,15 +10,19 @@ from typing import Final
 
 
 class Edit:
-    """One change: `code` stands at `offset`, and the original goes on at `resume`."""
+    """One change: `code` stands at `offset`, and the original goes on at `resume`.
 
-    __slots__ = ("code", "offset", "rank", "resume")
+    taken: where in `code` a branch begins that is nearly always taken.
+    """
+
+    __slots__ = ("code", "offset", "rank", "resume", "taken")
 
     def __init__(self, offset: int, rank: int, code: bytes, resume: int) -> None:
         self.offset = offset
         self.rank = rank
         self.code = code
         self.resume = resume
+        self.taken: int | None = None
 
 
 BEHIND: Final = 0
@@ -41,17 +45,21 @@ class Edits:
             self._edits.append(edit)
         return edit
 
-    def apply(self, data: bytes, start: int, end: int) -> bytes:
-        """The changed bytes of data[start:end]."""
-        parts, position = [], start
+    def apply(self, data: bytes, start: int, end: int) -> tuple[bytes, list[int]]:
+        """The changed bytes of data[start:end], and where in them the branches begin that are nearly always taken."""
+        parts, position, length, taken = [], start, 0, []
         for edit in sorted(self._edits, key=_place):
             if edit.offset > position:
                 parts.append(data[position : edit.offset])
+                length += edit.offset - position
                 position = edit.offset
+            if edit.taken is not None:
+                taken.append(length + edit.taken)
             parts.append(edit.code)
+            length += len(edit.code)
             position = max(position, edit.resume)
         parts.append(data[position:end])
-        return b"".join(parts)
+        return b"".join(parts), taken
 
 
 def _place(edit: Edit) -> tuple[int, int]:

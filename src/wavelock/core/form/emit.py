@@ -113,8 +113,17 @@ def _immediate(kind: str, word: str, symbols: Mapping[str, int | bytes]) -> byte
     return signed(value) if kind == "s" else unsigned(value)
 
 
-def function_body(locals_: Iterable[tuple[int, int]], code: bytes) -> bytes:
-    """A body with its size. locals_: runs of (count, value type); code: up to and with its `end`."""
-    runs = [unsigned(count) + bytes((code_,)) for count, code_ in locals_]
-    content = vector(len(runs), *runs) + code
+def declarations(locals_: Iterable[tuple[int, int]]) -> bytes:
+    """What a body begins with. locals_: runs of (count, value type)."""
+    runs = [unsigned(count) + bytes((code,)) for count, code in locals_]
+    return vector(len(runs), *runs)
+
+
+def sized(content: bytes) -> bytes:
+    """Bytes with their number before them."""
     return unsigned(len(content)) + content
+
+
+def function_body(locals_: Iterable[tuple[int, int]], code: bytes) -> bytes:
+    """A whole body. locals_: runs of (count, value type); code: up to and with its `end`."""
+    return sized(declarations(locals_) + code)

@@ -17,7 +17,7 @@ from wavelock.core.form.additions import Additions
 from wavelock.core.form.binary import FormError
 from wavelock.core.form.decode import Value, instructions
 from wavelock.core.form.edits import Edit, Edits
-from wavelock.core.form.emit import function_body, unsigned
+from wavelock.core.form.emit import declarations, sized, unsigned
 from wavelock.core.form.meter import Meter
 from wavelock.core.form.module import Module
 from wavelock.core.form.nans import LANES_OF, Nans
@@ -93,6 +93,8 @@ class FunctionPass:
         self.edits = Edits()
         self.returns: list[tuple[Edit, int]] = []
         self.tail_calls: list[Edit] = []
+        self.taken: list[int] = []
+        """Where in the body that was written, from its locals on, branches are that are nearly always taken."""
         self.number = self.was_number = False
         """The operand on top is known to be no NaN; the same before the operator that a handler is at."""
         self.after: Callable[[int], None] | None = None
@@ -317,11 +319,12 @@ class FunctionPass:
             edit.code = epilogue
         for edit, depth in self.returns:
             edit.code = b"\x0c" + unsigned(depth) if framed else b"\x0f"
-        code = self.edits.apply(self.module.data, self.body.code, self.body.end)
-        if framed:
-            code = additions.framed(code, self.type.results, epilogue)
+        code, taken = self.edits.apply(self.module.data, self.body.code, self.body.end)
+        head, tail = additions.frame(self.type.results, epilogue) if framed else (b"", b"")
         runs = [*self.body.locals, *((1, _OWN.get(key, key)) for key in self._scratch)]
-        return function_body(runs, additions.probe(self.index) + before + code)
+        front = declarations(runs) + additions.probe(self.index) + before + head
+        self.taken = [len(front) + place for place in taken]
+        return sized(front + code + tail)
 
 
 _OWN: Final = {FUEL: I64, DEPTH: I32}

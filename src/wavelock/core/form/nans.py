@@ -27,19 +27,19 @@ _NAN: Final = {
     "f32x4": bytes.fromhex("0000c07f" * 4),
     "f64x2": bytes.fromhex("000000000000f87f" * 2),
 }
-_SCALAR: Final = """
-local.set X block void
-  local.get X local.get X {lanes}.ge br_if 0 ;; true of every number: a branch that the processor foresees
-  {lanes}.const NAN local.set X
-end local.get X
-"""
+_IS_NUMBER: Final = "local.set X block void local.get X local.get X {lanes}.ge"
+_ELSE: Final = "br_if 0 {lanes}.const NAN local.set X end local.get X"
 _VECTOR: Final = "local.tee X v128.const NAN local.get X local.get X {lanes}.eq v128.bitselect"
 
 
-def canonical(lanes: str, local: int) -> bytes:
-    """Code that makes the NaNs of the operand on top canonical, by way of a local of its type."""
-    text = (_VECTOR if "x" in lanes else _SCALAR).format(lanes=lanes)
-    return assemble(text, {"X": unsigned(local), "NAN": _NAN[lanes]})
+def canonical(lanes: str, local: int) -> tuple[bytes, ...]:
+    """Code that makes the NaNs of the operand on top canonical, by way of a local of its type.
+
+    Of a scalar in two halves: the second begins with a branch that every number takes.
+    """
+    texts = (_VECTOR,) if "x" in lanes else (_IS_NUMBER, _ELSE)
+    symbols = {"X": unsigned(local), "NAN": _NAN[lanes]}
+    return tuple(assemble(text.format(lanes=lanes), symbols) for text in texts)
 
 
 class _Value(NamedTuple):
@@ -139,7 +139,9 @@ class Nans:
                 fixed.update(local.made)
                 fixed.update((place, raw[source]) for place, source in local.sources if source in raw)
         for place, lanes in fixed.items():
-            self._edits.insert(place, canonical(lanes, self._scratch(TYPE_OF[lanes])), BEHIND)
+            check, *rest = canonical(lanes, self._scratch(TYPE_OF[lanes]))
+            edit = self._edits.insert(place, b"".join((check, *rest)), BEHIND)
+            edit.taken = len(check) if rest else None
 
     def _raw_locals(self) -> dict[int, str]:
         """Locals into which only numbers and NaNs of one kind of lanes go, by way of other such locals too."""

@@ -3,7 +3,8 @@
 Rules:
 - Sections come out in the specification's order; what is not changed is copied byte for byte.
 - Whatever the pass adds stands behind what the module has, so that no index shifts.
-- The start function becomes an ordinary call of the added `start`; custom sections are left out.
+- The start function becomes an ordinary call of the added `start`.
+- Custom sections are left out; one with branch hints is added where the code has checks that hardly ever fail.
 - The same module and options give the same bytes, on every Python.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from wavelock.core.form import limits
 from wavelock.core.form.additions import Additions
@@ -23,6 +25,9 @@ from wavelock.core.form.reserved import PREFIX
 from wavelock.core.form.sniff import MAGIC, VERSION
 from wavelock.core.form.state import StateLayout
 from wavelock.core.form.types import FunctionType
+
+_BRANCH_HINTS: Final = "metadata.code.branch_hint"
+"""The branch hinting proposal's custom section: engines that know it move what is seldom run out of the way."""
 
 
 @dataclass(frozen=True)
@@ -99,14 +104,16 @@ def _walks(module: Module, additions: Additions) -> Iterator[tuple[FunctionPass,
 def _write(module: Module, options: FormOptions, abi: bool, *, probing: bool) -> Written:
     additions = Additions(module, options, frozenset(module.declared), abi=abi, probing=probing)
     needed, segments = set(module.features), 0
-    bodies = []
+    bodies, hints = [], []
     for walk, outcome in _walks(module, additions):
         if isinstance(outcome, FormError):
             raise outcome
         bodies.append(outcome)
+        if walk.taken:
+            hints.append(_branch_hints(walk))
         segments += walk.meter.segments
         needed |= walk.features()
-    return Written(_join(module, additions, bodies), frozenset(needed), segments, additions.layout)
+    return Written(_join(module, additions, bodies, hints), frozenset(needed), segments, additions.layout)
 
 
 def _check_locals(walk: FunctionPass) -> None:
@@ -129,7 +136,12 @@ def _check_labels(labels: int, walk: FunctionPass) -> None:
         raise FormError(walk.body.code, f"found {labels} labels of br_table up to here, expected at most {most}")
 
 
-def _join(module: Module, additions: Additions, bodies: list[bytes]) -> bytes:
+def _branch_hints(walk: FunctionPass) -> bytes:
+    """One function's entry in the section of branch hints."""
+    return unsigned(walk.index) + vector(len(walk.taken), *(unsigned(place) + b"\x01\x01" for place in walk.taken))
+
+
+def _join(module: Module, additions: Additions, bodies: list[bytes], hints: list[bytes]) -> bytes:
     additions.finish()
     added = list(additions.written())
     for _, body, _ in added:
@@ -149,6 +161,7 @@ def _join(module: Module, additions: Additions, bodies: list[bytes]) -> bytes:
         7: _extended(module, 7, len(module.exports), [*exports, *additions.exports()]),
         9: _copied(module, 9),
         12: _copied(module, 12),
+        0: name(_BRANCH_HINTS) + vector(len(hints), *hints) if hints else b"",
         10: vector(len(bodies) + len(added), *bodies, *(body for _, body, _ in added)),
         11: _copied(module, 11),
     }

@@ -1,10 +1,10 @@
-"""Build what is checked in as modules from C sources: the examples' agents and the benchmarks' kernels.
+"""Build what is checked in as modules from C sources: the examples' agents, the benchmarks' kernels, the hub.
 
 python examples/build.py            build every module whose source lies beside it
 python examples/build.py --check    build into a temporary folder and compare the bytes with what is checked in
 
 Needs the package ziglang (in the extra `dev`), which brings a C compiler for WebAssembly on every system. A source
-whose first comment begins with `simd:` may use vectors.
+whose first line is `// build: FLAGS` is compiled with those, too.
 """
 
 from __future__ import annotations
@@ -16,24 +16,26 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ["-target", "wasm32-freestanding", "-O2", "-nostdlib", "-Wl,--no-entry", "-Wl,--strip-all"]
+MARK = "// build: "
 FLAGS = [*TARGET, "-Wall", "-Wextra", "-Werror", "-I", "guests/c"]
 
 
 def sources() -> list[Path]:
     """Every source, in order of their paths."""
-    return sorted(path for folder in ("benchmarks", "examples") for path in (ROOT / folder).rglob("*.c"))
+    return sorted(path for folder in ("benchmarks", "examples", "src") for path in (ROOT / folder).rglob("*.c"))
 
 
 def build(source: Path, target: Path) -> None:
     """Compile one module. Raises CalledProcessError with the compiler's words."""
-    vectors = ["-msimd128"] if source.read_text().startswith("/* simd:") else []
+    first = source.read_text().partition("\n")[0]
+    more = first.removeprefix(MARK).split() if first.startswith(MARK) else []
     command = [
         sys.executable,
         "-m",
         "ziglang",
         "cc",
         *FLAGS,
-        *vectors,
+        *more,
         str(source.relative_to(ROOT)),
         "-o",
         str(target),

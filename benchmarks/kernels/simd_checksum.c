@@ -1,4 +1,5 @@
-/* simd: Adler-32 (RFC 1950) of 64 KiB, n times, sixteen bytes at a time: widening integer lanes and horizontal sums. */
+// build: -msimd128
+/* Adler-32 (RFC 1950) of 64 KiB, n times, sixteen bytes at a time: widening integer lanes and horizontal sums. */
 #include "kernel.h"
 #include <wasm_simd128.h>
 

@@ -1,4 +1,5 @@
-/* simd: the product of two n by n matrices of f32, four columns and four rows at a time: f32x4 multiply-adds. */
+// build: -msimd128
+/* The product of two n by n matrices of f32, four columns and four rows at a time: f32x4 multiply-adds. */
 #include "kernel.h"
 #include <wasm_simd128.h>
 

@@ -1,4 +1,5 @@
-/* simd: y = a x + y and x . y over 4,096 f32, n times: f32x4 streams with a load, a multiply, an add and a store. */
+// build: -msimd128
+/* y = a x + y and x . y over 4,096 f32, n times: f32x4 streams with a load, a multiply, an add and a store. */
 #include "kernel.h"
 #include <wasm_simd128.h>
 

@@ -16,7 +16,7 @@ from helpers import same_each_turn, yields
 from puppets import PUPPET, Stage, effect, open_puppets, put, timer
 from wavelock.core.abi import Outbound
 from wavelock.core.errors import PluginError
-from wavelock.core.kernel import turn_entropy
+from wavelock.core.mailboxes import turn_entropy, wave_entropy
 from wavelock.schedulers.interface import AgentIds
 
 OpenStage = Callable[[str], Stage]
@@ -39,13 +39,13 @@ def slow_entropy(seed: int, wave: int, agent: int) -> int:
 
 @given(st.integers(0, MASK), st.integers(0, 2**62), st.lists(st.integers(0, 2**32 - 2), min_size=1, max_size=5))
 def test_entropy_is_the_documented_formula(seed: int, wave: int, agents: list[int]) -> None:
-    got = turn_entropy(seed, wave, np.array(agents, np.uint32)).tolist()
+    got = turn_entropy(wave_entropy(seed, wave), np.array(agents, np.uint32)).tolist()
     assert got == [slow_entropy(seed, wave, agent) for agent in agents]
 
 
 def test_entropy_differs_between_agents_waves_and_seeds() -> None:
     agents = np.arange(1000, dtype=np.uint32)
-    drawn = np.concatenate([turn_entropy(seed, wave, agents) for seed in (0, 1) for wave in (0, 1, 2)])
+    drawn = np.concatenate([turn_entropy(wave_entropy(seed, wave), agents) for seed in (0, 1) for wave in (0, 1, 2)])
     assert len(np.unique(drawn)) == 6000
 
 
@@ -181,7 +181,8 @@ def test_a_hundred_thousand_messages_to_one_mailbox_stay_bounded(stage: OpenStag
         play.post(f"source/{number}", script)
     play.wave()
     assert play.waves[-1].messages == 4096  # limits.mailbox_frames of the sink
-    mail = [len(agent.mail) for agent in play.runtime._kernel.population.agents]
+    kernel = play.runtime._kernel
+    mail = [kernel.mailboxes.held(agent)[0] for agent in range(len(kernel.population))]
     assert mail[0] == 4096
     assert sum(mail[1:]) == 100_000 - 4096  # each refusal is answered once
 
@@ -217,8 +218,9 @@ def test_a_flood_does_not_keep_the_world_out(tmp_path: Path) -> None:
 def test_agents_that_ended_hold_nothing(stage: OpenStage) -> None:
     play = stage('[[agents]]\nname = "a"\nmodule = "puppet.wat"\ncount = 2\nconfig = "large"\n')
     play.do("a/0", effect(Outbound.EXIT, 0, bytes(4)))
-    agent = play.runtime._kernel.population.agents[0]
-    assert (agent.config, len(agent.mail), agent.watches, agent.children) == (b"", 0, [], {})
+    kernel = play.runtime._kernel
+    agent = kernel.population.agent(0)
+    assert (agent.config, agent.watches, agent.children, kernel.mailboxes.mail(0)) == (b"", [], {}, [])
     assert agent.name == "a/0"
 
 

@@ -269,9 +269,10 @@ def in_flight(state: RunState) -> set[str]:
     """What a capture holds, in words."""
     dead = [timer for timer in state.timers if state.agents[timer[1]].ended or state.agents[timer[1]].life != timer[3]]
     agents = state.agents
+    unborn = {number for first, count in state.births for number in range(first, first + count)}
     found = {
         "nothing has begun": state.wave < 0,
-        "mail waits": any(row.mail and at not in state.births for at, row in enumerate(agents)),
+        "mail waits": any(row.mail and at not in unborn for at, row in enumerate(agents)),
         "timers": len(state.timers) > len(dead),
         "timers of a former life": any(not agents[timer[1]].ended for timer in dead),
         "timers of the dead": any(agents[timer[1]].ended for timer in dead),
@@ -675,8 +676,8 @@ def test_a_run_file_would_lack_its_beginning(ticks: World) -> None:
 def test_another_format_is_refused(ticks: World) -> None:
     data = cut_after(ticks, 2)
     magic, rest = data[: data.index(b"\n") + 1], data[data.index(b"\n") + 1 :]
-    found = refusal(ticks, magic.replace(b"1", b"2") + rest)
-    assert found == "these bytes are no captured run that this Wavelock reads: b'wavelock-run-state-2\\n'"
+    found = refusal(ticks, magic.replace(b"2", b"1") + rest)
+    assert found == "these bytes are no captured run that this Wavelock reads: b'wavelock-run-state-1\\n'"
 
 
 def test_what_is_no_capture_is_refused(ticks: World) -> None:

@@ -38,7 +38,7 @@ def trace(*records: WaveRecord, ended: str = "quiet", header: bytes = bytes(32))
     for each in records:
         digest = each.digest = wave_digest(digest, each)
     if records:
-        records[0].births[:] = [Birth(at, f"a/{at}", "a", -1) for at in range(3)]
+        records[0].births[:] = [Birth(at, 1, "a", at, -1) for at in range(3)]
     return Trace(header, list(records), ended)
 
 

@@ -117,8 +117,8 @@ def test_topics(traces: Traces) -> None:
     texts = [log.text for record in trace.records for log in record.logs]
     assert "denied: publish to 2" in texts
     assert "lost a publication, its mailbox being full" in texts
-    births = [birth.name for record in trace.records for birth in record.births]
-    assert {"late/0", "late/1", "late/2"} <= set(births)
+    births = {name for record in trace.records for birth in record.births for name in birth.names()}
+    assert {"late/0", "late/1", "late/2"} <= births
     spoke = {agent for agent, _, _ in outputs(trace)}
     assert {"late/0", "reader/0"} <= spoke
     answers = {agent for agent, effect, _ in effects(trace) if effect.kind == Outbound.SEND and effect.peer < 3}
@@ -152,19 +152,19 @@ def test_timers(traces: Traces) -> None:
 def test_spawning(traces: Traces) -> None:
     trace = traces("spawning")
     births = [birth for record in trace.records for birth in record.births]
-    parents = {birth.agent: birth.parent for birth in births}
+    parents = {agent: birth.parent for birth in births for agent in range(birth.agent, birth.agent + birth.total)}
 
     def depth(agent: int) -> int:
         return 0 if parents[agent] < 0 else 1 + depth(parents[agent])
 
-    assert max(depth(birth.agent) for birth in births) == 3, "limits.spawn_depth"
+    assert max(map(depth, parents)) == 3, "limits.spawn_depth"
     ends = Counter(EndReason(each.reason) for record in trace.records for each in record.endings)
     assert set(ends) == set(EndReason)
     asked = sum(effect.kind == Outbound.SPAWN for _, effect, _ in effects(trace))
-    assert asked > len(births), "grants and limits refuse some"
+    assert asked > len(parents), "grants and limits refuse some"
     live, most = 0, 0
     for record in trace.records:
-        live += len(record.births) - len(record.endings)
+        live += sum(birth.total for birth in record.births) - len(record.endings)
         most = max(most, live)
     assert most == 24, "limits.agents"
     texts = [log.text for record in trace.records for log in record.logs]
@@ -270,7 +270,8 @@ def depths(trace: Trace) -> dict[str, list[int]]:
     found = faults_of(trace)
     groups: dict[str, list[int]] = {}
     for birth in (birth for record in trace.records for birth in record.births):
-        groups.setdefault(birth.group, []).append(found.get(birth.name, [(99, "")])[0][0])
+        for name in birth.names():
+            groups.setdefault(birth.group, []).append(found.get(name, [(99, "")])[0][0])
     return groups
 
 

@@ -72,7 +72,7 @@ def test_results_come_back_in_plan_order(kind: type, count: int) -> None:
     workers, shards, made = start(kind, count)
     plan = np.array([9, 2, 4, 7, 0, 5], np.uint32)
     inboxes = [bytes([number]) * (number * 8) for number in plan.tolist()]
-    turns = shards.run(plan, np.array([len(inbox) for inbox in inboxes], np.uint32), inboxes)
+    turns = shards.run(plan, np.array([len(inbox) for inbox in inboxes], np.uint32), b"".join(inboxes))
     assert turns.fuel.tolist() == plan.tolist()
     assert bytes(turns.outboxes) == b"".join(inboxes)
     assert shards.create(plan, plan).tolist() == (plan + 1000).tolist()
@@ -94,9 +94,9 @@ def test_a_failure_inside_a_worker_rises_here_and_the_link_goes_on(
 ) -> None:
     workers, shards, _ = start(kind, 1)
     with pytest.raises(EnvironmentFailure, match="worker 0 failed: MemoryError: the host is full"):
-        shards.run(np.array([13], np.uint32), np.array([0], np.uint32), [b""])
+        shards.run(np.array([13], np.uint32), np.array([0], np.uint32), b"")
     assert "the host is full" in caplog.text
-    assert shards.run(np.array([1], np.uint32), np.array([0], np.uint32), [b""]).fuel.tolist() == [1]
+    assert shards.run(np.array([1], np.uint32), np.array([0], np.uint32), b"").fuel.tolist() == [1]
     shards.close()
     workers.close()
 
@@ -116,7 +116,7 @@ def test_a_worker_that_is_gone_is_an_environment_failure() -> None:
     workers, shards, _ = start(ThreadWorkers, 2)
     workers.close()
     with pytest.raises(EnvironmentFailure):
-        shards.run(np.array([1], np.uint32), np.array([0], np.uint32), [b""])
+        shards.run(np.array([1], np.uint32), np.array([0], np.uint32), b"")
 
 
 def test_a_reply_that_cannot_be_sent_ends_in_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +130,7 @@ def test_a_reply_that_cannot_be_sent_ends_in_an_error(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(shared_memory._Arena, "write", write)
     with pytest.raises(EnvironmentFailure, match="worker 0 is gone"):
-        shards.run(np.array([1], np.uint32), np.array([0], np.uint32), [b""])
+        shards.run(np.array([1], np.uint32), np.array([0], np.uint32), b"")
     workers.close()
 
 

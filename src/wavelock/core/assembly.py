@@ -25,6 +25,7 @@ from wavelock.core.form.costs import NATIVE_RATIO, NATIVE_RESERVE_BYTES
 from wavelock.core.inputs import LiveFeed, cut_records
 from wavelock.core.journal import RunFileJournal
 from wavelock.core.kernel import Kernel
+from wavelock.core.mailboxes import Mailboxes, PlainMailboxes
 from wavelock.core.modules import Module, digests, load_modules
 from wavelock.core.population import Group
 from wavelock.core.ports import FeedPort, InferenceAnswer, InferencePort, JournalPort, ModelReport
@@ -123,7 +124,9 @@ def most_agents(profile: Profile) -> int:
     return profile.limits.agents if any(group.grants.spawn for group in profile.agents) else start
 
 
-def build_kernel(profile: Profile, groups: Sequence[Group], registry: Registry, header: bytes) -> Kernel:
+def build_kernel(
+    profile: Profile, groups: Sequence[Group], registry: Registry, header: bytes, mailboxes: Mailboxes
+) -> Kernel:
     """The kernel of a profile, before its first wave."""
     from wavelock.schedulers.interface import GroupInfo
 
@@ -133,6 +136,7 @@ def build_kernel(profile: Profile, groups: Sequence[Group], registry: Registry, 
     return Kernel(
         groups=groups,
         counts=[group.count for group in profile.agents],
+        mailboxes=mailboxes,
         topics=[[by_name[name] for name in topic.subscribers] for topic in profile.topics],
         latencies=[model.latency for model in profile.models],
         limits=profile.limits,
@@ -189,7 +193,8 @@ def assemble(profile: Profile, registry: Registry, sources: Sources) -> Parts:
             features=profile.engine.features,
         )
         header = header_digest(profile, digests(sources.modules))
-        kernel = build_kernel(profile, groups, registry, header)
+        mailboxes = undo.enter_context(contextlib.closing(PlainMailboxes()))
+        kernel = build_kernel(profile, groups, registry, header, mailboxes)
         transport = undo.enter_context(
             contextlib.closing(registry.transport(profile.transport.use, profile.transport.settings))
         )
@@ -210,7 +215,7 @@ def assemble(profile: Profile, registry: Registry, sources: Sources) -> Parts:
         feed=feed,
         inference=sources.inference,
         journal=journal,
-        closables=[feed, sources.inference, workers, transport, engine],
+        closables=[feed, sources.inference, workers, transport, engine, mailboxes],
         tell=registry.tell,
         outputs_kept=profile.limits.outputs,
         first_agents=first_agents(profile),

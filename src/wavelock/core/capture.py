@@ -8,7 +8,6 @@ Rules:
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -21,7 +20,7 @@ from wavelock.core.kernel import DueBatch, Kernel
 from wavelock.core.population import Agent
 from wavelock.core.wave import Input, Request
 
-_MAGIC: Final = b"wavelock-run-state-1\n"
+_MAGIC: Final = b"wavelock-run-state-2\n"
 """What captures begin with; the number is the format's."""
 
 
@@ -59,7 +58,8 @@ class RunState(_Struct, frozen=True):
     digest: bytes
     scheduler: bytes
     agents: list[AgentRow]
-    births: list[int]
+    births: list[tuple[int, int]]
+    """First id and count of agents that wait for an instance."""
     drops: list[int]
     timers: list[tuple[int, int, int, int, int]]
     timer_number: int
@@ -105,17 +105,15 @@ def capture_kernel(
 ) -> RunState:
     """The state of a run. instances: captures those of these agents, in order."""
     effects, population = kernel.effects, kernel.population
-    unborn = set(effects.births)
-    made = [agent.number for agent in population.agents if not agent.ended and agent.number not in unborn]
+    unborn = {number for first, count in effects.births for number in range(first, first + count)}
+    made = [number for number in range(len(population)) if not population.ended(number) and number not in unborn]
     captured = dict(zip(made, instances(made), strict=True))
     return RunState(
         header=kernel.header,
         wave=kernel.wave,
         digest=kernel.digest,
         scheduler=kernel.capture_scheduler(),
-        agents=[
-            _agent_row(agent, population.ready[agent.number], captured.get(agent.number)) for agent in population.agents
-        ],
+        agents=[_agent_row(kernel, number, captured.get(number)) for number in range(len(population))],
         births=list(effects.births),
         drops=list(effects.drops),
         timers=sorted(effects.timers),
@@ -129,13 +127,14 @@ def capture_kernel(
     )
 
 
-def _agent_row(agent: Agent, ready: int, instance: bytes | None) -> AgentRow:
+def _agent_row(kernel: Kernel, number: int, instance: bytes | None) -> AgentRow:
+    agent, mailboxes = kernel.population.agent(number), kernel.mailboxes
     return AgentRow(
         group=agent.group.index,
         index=agent.index,
         config=agent.config,
-        mail=list(agent.mail),
-        room=agent.room,
+        mail=mailboxes.mail(number),
+        room=mailboxes.room(number),
         parent=agent.parent,
         parent_life=agent.parent_life,
         spawn_tag=agent.spawn_tag,
@@ -146,7 +145,7 @@ def _agent_row(agent: Agent, ready: int, instance: bytes | None) -> AgentRow:
         watches=agent.watches,
         children=list(agent.children),
         ended=agent.ended,
-        ready=ready,
+        ready=int(mailboxes.ready[number]),
         instance=instance,
     )
 
@@ -155,29 +154,33 @@ def restore_kernel(kernel: Kernel, state: RunState) -> None:
     """Bring a kernel that has not begun to a captured state."""
     population, effects = kernel.population, kernel.effects
     for number, row in enumerate(state.agents):
-        if number == len(population.agents):
-            population.add(population.groups[row.group])
-        _restore_agent(population.agents[number], row)
-        population.ready[number] = row.ready
+        if number == len(population):
+            group = population.groups[row.group]
+            population.add(group)
+            kernel.mailboxes.add(group.index, 1, row.room)
+        agent = population.agent(number)
+        _restore_agent(agent, row)
+        if row.ready not in (0, 1):
+            raise ValueError(f"agent {number}: ready is {row.ready}, expected 0 or 1")
+        kernel.mailboxes.restore(number, row.mail, row.room, ready=bool(row.ready))
         if row.ended:
-            population.remove(population.agents[number], row.ended)
+            population.remove(agent, row.ended)
+            kernel.mailboxes.end(number)
+    kernel.mailboxes.members_changed()
     effects.births[:] = state.births
     effects.drops[:] = state.drops
     effects.restore_timers(state.timers, state.timer_number)
     for key, value in state.values:
         effects.store.put(key, value)
     for prefix, watchers in state.watches:
-        for agent, tag in watchers:
-            effects.store.watch(prefix, agent, tag)
+        for watcher, tag in watchers:
+            effects.store.watch(prefix, watcher, tag)
     kernel.batches = [DueBatch(*batch) for batch in state.batches]
     kernel.restore_chain(state.wave, state.digest, state.scheduler)
 
 
 def _restore_agent(agent: Agent, row: AgentRow) -> None:
     agent.index, agent.config = row.index, row.config
-    agent.mail = deque(row.mail)
-    agent.mail_bytes = sum(map(len, row.mail))
-    agent.room = row.room
     agent.parent, agent.parent_life, agent.spawn_tag = row.parent, row.parent_life, row.spawn_tag
     agent.depth, agent.life, agent.restarts, agent.timers = row.depth, row.life, row.restarts, row.timers
     agent.watches, agent.children = list(row.watches), dict.fromkeys(row.children)

@@ -12,9 +12,12 @@ import heapq
 from collections.abc import Callable
 from typing import Final
 
+import numpy as np
+
 from wavelock.core.abi import (
     FRAME_HEADER,
     I32,
+    TURN_HEADER,
     U16,
     U32,
     U64,
@@ -28,15 +31,15 @@ from wavelock.core.abi import (
     directory_row,
     frame,
 )
-from wavelock.core.outbox import Effect, EffectTuple
+from wavelock.core.mailboxes import Mailboxes
+from wavelock.core.outbox import Effect
 from wavelock.core.population import NO_PARENT, Agent, Group, Population
 from wavelock.core.profile import LimitsSection
+from wavelock.core.shard import U32Array
 from wavelock.core.store import Store
 from wavelock.core.wave import Birth, Ending, LogRow, OutputRow, Put, Request, WaveRecord
 
 LEVEL_WARNING: Final = 1
-_SEND: Final = int(Outbound.SEND)
-_MESSAGE: Final = int(Inbound.MESSAGE)
 LAST_WAVE: Final = 1 << 62
 """A timer past this wave is refused: wave numbers stay within a signed 64-bit integer, and no run gets there."""
 _SIZED: Final = frozenset(
@@ -57,13 +60,21 @@ class Effects:
     """The world that effects change: agents, mailboxes, state, timers, and the record of the wave."""
 
     def __init__(
-        self, population: Population, topics: list[list[Group]], models: int, limits: LimitsSection, directory: bytes
+        self,
+        population: Population,
+        mailboxes: Mailboxes,
+        topics: list[list[Group]],
+        models: int,
+        limits: LimitsSection,
+        directory: bytes,
     ) -> None:
         """topics: subscribing groups by topic id. models: how many there are. directory: the DIRECTORY payload."""
         self.population = population
+        self.mailboxes = mailboxes
         self.store = Store()
         self.timers: list[tuple[int, int, int, int, int]] = []
-        self.births: list[int] = []
+        self.births: list[tuple[int, int]] = []
+        """Agents that wait for an instance: the first one's id, and how many."""
         self.drops: list[int] = []
         self.record = WaveRecord(0)
         self._topics = topics
@@ -87,7 +98,8 @@ class Effects:
             Outbound.EXIT: self._exit,
             Outbound.WATCH: self._watch,
         }
-        self._exit_codes: list[int] = []
+        self.exit_code: int | None = None
+        """What the agent whose turn it is exits with, once it has asked to."""
 
     def open_wave(self, wave: int) -> WaveRecord:
         """Begin the record of a wave."""
@@ -97,50 +109,53 @@ class Effects:
 
     # ---- one agent's effects ----
 
-    def apply(self, agent: Agent, effects: list[EffectTuple], data: bytes) -> None:
-        """Do all effects of a turn. An exit comes last, wherever it was written."""
-        self._exit_codes.clear()
-        limit, record = agent.group.limits.message, self.record
-        agents, number, pack = self.population.agents, agent.number, FRAME_HEADER.pack
-        put_mail = self.population.put_mail
-        for row in effects:
-            kind, peer, tag, start, end, following = row
-            if kind == _SEND and peer < len(agents) and end - start <= limit:
-                header = pack(end - start, _MESSAGE, 0, number, tag)
-                message = header + data[start:following]
-                reason = put_mail(agents[peer], message)
-                if not reason or not (reason := self._overflow(agents[peer], message, reason)):
-                    record.messages += 1
-                else:
-                    self._refuse(agent, Effect._make(row), reason)
-            elif end - start > limit and kind in _SIZED:
-                self._refuse(agent, Effect._make(row), Reason.TOO_LARGE)
-            else:
-                self._apply[kind](agent, Effect._make(row), data)
-        if self._exit_codes:
-            self.end(agent, EndReason.EXITED, self._exit_codes[0])
+    def apply(self, agent: Agent, effect: Effect, data: bytes) -> None:
+        """Do one effect; data: what its places are in."""
+        if effect.end - effect.start > agent.group.limits.message and effect.kind in _SIZED:
+            self._refuse(agent, effect, Reason.TOO_LARGE)
+        else:
+            self._apply[effect.kind](agent, effect, data)
 
     def _send(self, agent: Agent, effect: Effect, data: bytes) -> None:
-        """A send that is not to an agent; `apply` does the others itself, since it does them all the time."""
         if effect.peer == WORLD:
             self.record.outputs.append(OutputRow(agent.number, effect.tag, data[effect.start : effect.end]))
-        else:
+        elif effect.peer >= len(self.population):
             self._refuse(agent, effect, Reason.NO_SUCH_AGENT)
+        elif reason := self._deliver(effect.peer, self._message(agent, effect, data, 0)):
+            self._refuse(agent, effect, reason)
+        else:
+            self.record.messages += 1
+
+    @staticmethod
+    def _message(agent: Agent, effect: Effect, data: bytes, flags: int) -> bytes:
+        header = FRAME_HEADER.pack(effect.end - effect.start, Inbound.MESSAGE, flags, agent.number, effect.tag)
+        return header + data[effect.start : effect.next]
 
     def _publish(self, agent: Agent, effect: Effect, data: bytes) -> None:
         topic = effect.peer
         if not self._granted(agent, effect, topic, len(self._topics), agent.group.topics):
             return
-        length = effect.end - effect.start
-        header = FRAME_HEADER.pack(length, Inbound.MESSAGE, topic + 1, agent.number, effect.tag)
-        message = header + data[effect.start : effect.next]
+        message = self._message(agent, effect, data, topic + 1)
         for group in self._topics[topic]:
-            for receiver in group.members.values():
-                reason = self._deliver(receiver, message)
-                if reason:
-                    self._lose(receiver, "a publication", reason)
-                else:
-                    self.record.messages += 1
+            for receiver in group.members:
+                self._publish_to(receiver, message)
+
+    def _publish_to(self, receiver: int, message: bytes) -> None:
+        reason = self._deliver(receiver, message)
+        if reason:
+            self._lose(self.population.agent(receiver), "a publication", reason)
+        else:
+            self.record.messages += 1
+
+    def lost_publication(self, agent: int, effect: Effect, data: bytes, receiver: int) -> None:
+        """One receiver's mailbox did not take a publication: what its overflow policy says."""
+        self._publish_to(receiver, self._message(self.population.agent(agent), effect, data, effect.peer + 1))
+
+    def topic_members(self) -> list[U32Array]:
+        """The receivers of each topic, in order of delivery."""
+        return [
+            np.fromiter((number for group in groups for number in group.members), np.uint32) for groups in self._topics
+        ]
 
     def _infer(self, agent: Agent, effect: Effect, data: bytes) -> None:
         if self._granted(agent, effect, effect.peer, self._models, agent.group.models):
@@ -163,7 +178,7 @@ class Effects:
         self.record.puts.append(Put(key, value, agent.number))
         payload = data[effect.start : effect.end]
         for watcher, tag in list(self.store.watchers(key)):
-            self.answer(self.population.agents[watcher], Inbound.STATE, 0, tag, payload, Flag.WATCHED)
+            self.answer(self.population.agent(watcher), Inbound.STATE, 0, tag, payload, Flag.WATCHED)
 
     def _get(self, agent: Agent, effect: Effect, data: bytes) -> None:
         key = data[effect.start : effect.end]
@@ -201,7 +216,7 @@ class Effects:
         if not self._may_stop(agent, effect.peer):
             self._deny(agent, effect, f"stop of {effect.peer}, which is not its child")
         elif effect.peer in agent.children:
-            self._end_subtree(self.population.agents[effect.peer])
+            self._end_subtree(self.population.agent(effect.peer))
         else:
             self._refuse(agent, effect, Reason.AGENT_ENDED)
 
@@ -219,10 +234,12 @@ class Effects:
         self.record.logs.append(LogRow(agent.number, effect.peer, text, False))
 
     def _yield(self, agent: Agent, _effect: Effect, _data: bytes) -> None:
-        self.population.ready[agent.number] = 1
+        self.mailboxes.ready[agent.number] = 1
 
     def _exit(self, _agent: Agent, effect: Effect, data: bytes) -> None:
-        self._exit_codes.append(I32.unpack_from(data, effect.start)[0])
+        """The agent ends with its turn, wherever it wrote that; the first code counts."""
+        if self.exit_code is None:
+            self.exit_code = I32.unpack_from(data, effect.start)[0]
 
     # ---- grants ----
 
@@ -244,8 +261,7 @@ class Effects:
 
     def _may_stop(self, agent: Agent, peer: int) -> bool:
         """Whether an agent is another's to stop: its child, or one that has ended already."""
-        agents = self.population.agents
-        return peer in agent.children or (peer < len(agents) and agents[peer].ended != 0)
+        return peer in agent.children or (peer < len(self.population) and self.population.ended(peer) != 0)
 
     def _granted(self, agent: Agent, effect: Effect, number: int, count: int, granted: frozenset[int]) -> bool:
         if number >= count:
@@ -266,27 +282,26 @@ class Effects:
 
     # ---- mail ----
 
-    def _deliver(self, receiver: Agent, message: bytes) -> int:
+    def _deliver(self, receiver: int, message: bytes) -> int:
         """Put a frame into a mailbox, by the receiver's overflow policy. Answers 0 or the Reason."""
-        reason = self.population.put_mail(receiver, message)
-        return self._overflow(receiver, message, reason) if reason else 0
-
-    def _overflow(self, receiver: Agent, message: bytes, reason: int) -> int:
-        """A frame that a mailbox did not take: once more behind dropped ones, where the receiver's policy says so."""
-        if reason != Reason.MAILBOX_FULL or receiver.group.limits.overflow == "reject":
+        reason = self.mailboxes.put(receiver, message)
+        if reason != Reason.MAILBOX_FULL:
             return reason
-        dropped = self.population.drop_oldest(receiver, len(message))
+        agent = self.population.agent(receiver)
+        if agent.group.limits.overflow == "reject":
+            return reason
+        dropped = self.mailboxes.drop_oldest(receiver, len(message))
         if dropped:
             self.record.lost += dropped
-            self._log_loss(receiver, "its oldest frames, its mailbox being full")
-        return self.population.put_mail(receiver, message)
+            self._log_loss(agent, "its oldest frames, its mailbox being full")
+        return self.mailboxes.put(receiver, message)
 
     def answer(self, agent: Agent, kind: int, peer: int, tag: int, payload: bytes, flags: int = 0) -> None:
         """Answer an agent. What is too large for its inbox is answered as UNDELIVERABLE instead."""
-        reason = self._deliver(agent, frame(kind, peer, tag, payload, flags))
+        reason = self._deliver(agent.number, frame(kind, peer, tag, payload, flags))
         if reason == Reason.TOO_LARGE:
             asked = Outbound.WATCH if kind == Inbound.STATE and flags & Flag.WATCHED else _ASKED_BY.get(kind, 0)
-            reason = self._deliver(agent, frame(Inbound.UNDELIVERABLE, peer, tag, U32.pack(reason), asked))
+            reason = self._deliver(agent.number, frame(Inbound.UNDELIVERABLE, peer, tag, U32.pack(reason), asked))
         if reason and reason != Reason.AGENT_ENDED:
             self._lose(agent, f"one {Inbound(kind).name.lower()} frame", reason)
 
@@ -305,38 +320,48 @@ class Effects:
         """Log something of an agent that it did not write itself."""
         self.record.logs.append(LogRow(agent.number, level, text, True))
 
-    def bounce(self, receiver: Agent, message: bytes) -> None:
+    def bounce(self, receiver: int, message: bytes) -> None:
         """A frame that its receiver's inbox can never hold: back to its sender, or lost."""
         _, kind, flags, peer, tag = FRAME_HEADER.unpack_from(message)
-        if kind == Inbound.MESSAGE and not flags and peer < len(self.population.agents):
+        if kind == Inbound.MESSAGE and not flags and peer < len(self.population):
             payload = U32.pack(Reason.TOO_LARGE)
-            self.answer(
-                self.population.agents[peer], Inbound.UNDELIVERABLE, receiver.number, tag, payload, Outbound.SEND
-            )
+            sender = self.population.agent(peer)
+            self.answer(sender, Inbound.UNDELIVERABLE, receiver, tag, payload, Outbound.SEND)
         else:
             self.record.lost += 1
-            self.log(receiver, 0, f"lost a frame of {len(message)} bytes: its inbox takes {receiver.room}")
+            lost = f"lost a frame of {len(message)} bytes: its inbox takes {self.mailboxes.room(receiver)}"
+            self.log(self.population.agent(receiver), 0, lost)
 
     # ---- coming and going ----
 
-    def bear(self, group: Group, config: bytes, parent: Agent | None = None, tag: int = 0) -> Agent:
-        """A new agent, to be created before the next wave, with its start and the directory in its mailbox."""
-        agent = self.population.add(group)
-        if parent is not None:
-            agent.parent, agent.parent_life = parent.number, parent.life
-            agent.depth, agent.spawn_tag = parent.depth + 1, tag
-            parent.children[agent.number] = None
+    def populate(self, group: Group, count: int) -> None:
+        """A group's agents at the start of a run."""
+        if count:
+            first = self._add(group, count, NO_PARENT)
+            self._greet(first, count, group.config)
+
+    def bear(self, group: Group, config: bytes, parent: Agent, tag: int) -> Agent:
+        """An agent that another one spawns, to be created before the next wave."""
+        agent = self.population.agent(self._add(group, 1, parent.number))
+        agent.parent, agent.parent_life = parent.number, parent.life
+        agent.depth, agent.spawn_tag = parent.depth + 1, tag
         agent.config = config
-        self._greet(agent)
-        self.record.births.append(Birth(agent.number, agent.name, group.name, agent.parent))
+        parent.children[agent.number] = None
+        self._greet(agent.number, 1, config)
         return agent
 
-    def _greet(self, agent: Agent) -> None:
-        greetings = (frame(Inbound.START, 0, 0, agent.config), self._directory)
-        agent.mail.extendleft(reversed(greetings))
-        agent.mail_bytes += sum(map(len, greetings))
-        self.population.ready[agent.number] = 1
-        self.births.append(agent.number)
+    def _add(self, group: Group, count: int, parent: int) -> int:
+        self.record.births.append(Birth(len(self.population), count, group.name, group.born, parent))
+        first = self.population.add(group, count)
+        self.mailboxes.add(group.index, count, int(group.limits.inbox) - TURN_HEADER.size)
+        if group.subscribes:
+            self.mailboxes.members_changed()
+        return first
+
+    def _greet(self, first: int, count: int, config: bytes) -> None:
+        """The start and the directory come before all mail, and past any bound."""
+        self.mailboxes.greet(first, count, frame(Inbound.START, 0, 0, config), self._directory)
+        self.births.append((first, count))
 
     def restart(self, agent: Agent) -> None:
         """A fresh life after a fault: timers, watches and children of the life before are forgotten, mail is kept."""
@@ -345,7 +370,7 @@ class Effects:
         self._forget_timers(agent)
         self._unwatch(agent)
         agent.children.clear()
-        self._greet(agent)
+        self._greet(agent.number, 1, agent.config)
 
     def restore_timers(self, timers: list[tuple[int, int, int, int, int]], number: int) -> None:
         """Take over captured timers; those of lives that are over count as such."""
@@ -376,8 +401,7 @@ class Effects:
             self.pop_timer()
 
     def _is_dead(self, timer: tuple[int, int, int, int, int]) -> bool:
-        agent = self.population.agents[timer[1]]
-        return agent.ended != 0 or agent.life != timer[3]
+        return self.population.ended(timer[1]) != 0 or self.population.agent(timer[1]).life != timer[3]
 
     def _unwatch(self, agent: Agent) -> None:
         for prefix in agent.watches:
@@ -388,7 +412,7 @@ class Effects:
         """Stop an agent and all that it spawned, parents before children."""
         waiting = [root.number]
         while waiting:
-            agent = self.population.agents[waiting.pop()]
+            agent = self.population.agent(waiting.pop())
             waiting.extend(reversed(agent.children))
             self.end(agent, EndReason.STOPPED)
 
@@ -398,12 +422,15 @@ class Effects:
             return
         self._unwatch(agent)
         self.population.remove(agent, reason)
+        self.mailboxes.end(agent.number)
+        if agent.group.subscribes:
+            self.mailboxes.members_changed()
         self._forget_timers(agent)
         self.drops.append(agent.number)
         self.record.endings.append(Ending(agent.number, reason, code))
         if agent.parent == NO_PARENT:
             return
-        parent = self.population.agents[agent.parent]
+        parent = self.population.agent(agent.parent)
         if not parent.ended and parent.life == agent.parent_life:
             parent.children.pop(agent.number, None)
             self.answer(parent, Inbound.CHILD_ENDED, agent.number, agent.spawn_tag, U32.pack(reason))

@@ -15,39 +15,24 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from wavelock.core.abi import FRAME_HEADER, TURN_HEADER, WORLD, EndReason, Fault, Flag, Inbound, frame, frame_bytes
 from wavelock.core.digest import wave_digest
 from wavelock.core.effects import Effects
 from wavelock.core.errors import PluginError, UserError
-from wavelock.core.outbox import Effect, EffectTuple, MalformedOutboxError, parse_outbox
+from wavelock.core.mailboxes import Commit, Mailboxes, Packed, Stop, wave_entropy
+from wavelock.core.outbox import Effect, MalformedOutboxError, parse_outbox, read_effect
 from wavelock.core.population import Agent, Group, Population
 from wavelock.core.ports import SchedulerPort
 from wavelock.core.profile import LimitsSection
 from wavelock.core.shard import Turns, U32Array
 from wavelock.core.wave import Answered, FaultRow, Input, Request, WaveRecord
 
-_GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _NO_WAVE: Final = -1
+_NOBODY: Final = np.zeros(0, np.uint32)
 RESERVED_FRAMES: Final = 64
 RESERVED_BYTES: Final = 64 << 10
 """What a mailbox holds past its limits for the world outside alone, so that no agent can keep it out by a flood."""
-
-
-def _mix(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """splitmix64's finaliser (Steele, Lea, Flood, 2014), element by element."""
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: npt.NDArray[np.uint64] = value ^ (value >> np.uint64(31))
-    return mixed
-
-
-def turn_entropy(seed: int, wave: int, agents: U32Array) -> npt.NDArray[np.uint64]:
-    """The entropy of each agent's turn: three rounds of splitmix64 over seed, wave and agent id. Shape (n,), u64."""
-    base = _mix(np.array([seed], np.uint64) + _GOLDEN)
-    base = _mix((base ^ np.uint64(wave)) + _GOLDEN)
-    return _mix((base + agents.astype(np.uint64)) * _GOLDEN + _GOLDEN)
 
 
 class DueBatch:
@@ -70,6 +55,7 @@ class Kernel:
         *,
         groups: Sequence[Group],
         counts: Sequence[int],
+        mailboxes: Mailboxes,
         topics: list[list[Group]],
         latencies: Sequence[int],
         limits: LimitsSection,
@@ -82,21 +68,26 @@ class Kernel:
     ) -> None:
         """counts: agents of each group at the start. latencies: of each model. header: the first link of the chain."""
         self.population = Population(groups)
+        self.mailboxes = mailboxes
         self.header = self.digest = header
         self.wave = _NO_WAVE
-        self.effects = Effects(self.population, topics, len(latencies), limits, directory)
+        self.effects = Effects(self.population, mailboxes, topics, len(latencies), limits, directory)
         self._latencies = latencies
         self._scheduler = scheduler
         self._scheduler_name = scheduler_name
         self._seed = seed
         self._wave_ns = wave_ns
         self.batches: list[DueBatch] = []
-        self._bounced: list[tuple[Agent, bytes]] = []
+        self._bounced: list[tuple[int, bytes]] = []
+        for subscribers in topics:
+            for group in subscribers:
+                group.subscribes = True
+        mailboxes.open([group.bounds for group in groups], len(topics))
         for group, count in zip(groups, counts, strict=True):
-            for _ in range(count):
-                self.effects.bear(group, group.config)
+            self.effects.populate(group, count)
         self._first_births = self.effects.record.births
         self._scheduled = 0
+        self._bounds = [group.bounds for group in groups]
 
     @property
     def store(self) -> dict[bytes, bytes]:
@@ -124,7 +115,7 @@ class Kernel:
 
     def next_wave(self, inputs_wait: bool) -> int | None:
         """The number of the next wave, or None where nothing is ready and nothing is due."""
-        if inputs_wait or self.population.ready.find(1) >= 0:
+        if inputs_wait or self.mailboxes.ready.any():
             return self.wave + 1
         self.effects.drop_dead_timers()
         dues = [batch.due for batch in self.batches] + [timer[0] for timer in self.effects.timers[:1]]
@@ -155,8 +146,7 @@ class Kernel:
             self._take_input(row)
 
     def _take_answer(self, row: Answered) -> None:
-        agent = self.population.agents[row.agent]
-        if agent.ended or agent.life != row.life:
+        if self.population.ended(row.agent) or (agent := self.population.agent(row.agent)).life != row.life:
             return
         flags = Flag.ERROR if row.reason else 0
         payload = row.reason.to_bytes(4, "little") if row.reason else row.payload
@@ -168,43 +158,43 @@ class Kernel:
         while timers and timers[0][0] <= self.wave:
             due.append(self.effects.pop_timer())
         for _, number, _, life, tag in sorted(due, key=lambda timer: timer[1:3]):
-            agent = self.population.agents[number]
+            agent = self.population.agent(number)
             if not agent.ended and agent.life == life:
                 agent.timers -= 1
                 self.effects.answer(agent, Inbound.TIMER, 0, tag, b"")
 
     def _take_input(self, row: Input) -> None:
-        agent = self.population.agents[row.agent]
         message = frame(Inbound.MESSAGE, WORLD, row.tag, row.payload)
-        reason = self.population.put_mail(agent, message, RESERVED_FRAMES, RESERVED_BYTES)
-        if reason:
+        if self.mailboxes.put(row.agent, message, RESERVED_FRAMES, RESERVED_BYTES):
             self.effects.record.lost += 1
-            self.effects.log(agent, 1, f"lost an outside input of {len(row.payload)} bytes")
+            self.effects.log(self.population.agent(row.agent), 1, f"lost an outside input of {len(row.payload)} bytes")
 
     def inbox_room(self, agent: int) -> int:
         """The largest payload that an agent's inbox can ever take, in bytes."""
-        return self.population.agents[agent].room - FRAME_HEADER.size
+        return self.mailboxes.room(agent) - FRAME_HEADER.size
 
     def input_fits(self, agent: int, payload_bytes: int, ahead: int, ahead_bytes: int) -> bool:
         """Whether an outside input can enter now, behind `ahead` others of `ahead_bytes` for the same agent.
 
         One for an agent that has ended can: it is lost, and the log says so.
         """
-        receiver = self.population.agents[agent]
-        if receiver.ended:
+        if self.population.ended(agent):
             return True
-        group = receiver.group
+        bounds = self._bounds[self.population.group_of(agent).index]
+        frames, held = self.mailboxes.held(agent)
         return (
-            receiver.mail_bytes + ahead_bytes + frame_bytes(payload_bytes) <= group.mailbox_bytes + RESERVED_BYTES
-            and len(receiver.mail) + ahead < group.mailbox_frames + RESERVED_FRAMES
+            held + ahead_bytes + frame_bytes(payload_bytes) <= bounds.mailbox_bytes + RESERVED_BYTES
+            and frames + ahead < bounds.mailbox_frames + RESERVED_FRAMES
         )
 
     def take_births(self) -> tuple[U32Array, U32Array]:
         """Ids and groups of the agents to be created before this wave's turns."""
-        ids = [number for number in self.effects.births if not self.population.agents[number].ended]
+        births = [np.arange(first, first + count, dtype=np.uint32) for first, count in self.effects.births]
         self.effects.births.clear()
-        groups = [self.population.agents[number].group.index for number in ids]
-        return np.array(ids, np.uint32), np.array(groups, np.uint32)
+        if not births:
+            return _NOBODY, _NOBODY
+        ids = self.population.alive(np.concatenate(births))
+        return ids, self.population.groups_of(ids)
 
     def take_drops(self) -> U32Array:
         """Ids of the agents whose instances are needed no more."""
@@ -214,15 +204,14 @@ class Kernel:
 
     def set_capacities(self, ids: U32Array, capacities: U32Array) -> None:
         """Tell what the inboxes of new agents take, in bytes."""
-        for number, capacity in zip(ids.tolist(), capacities.tolist(), strict=True):
-            self.population.agents[number].room = capacity - TURN_HEADER.size
+        self.mailboxes.set_room(ids, capacities - np.uint32(TURN_HEADER.size))
 
     # ---- plan and inboxes ----
 
     def plan(self) -> U32Array:
         """This wave's plan: what the scheduler answers, held to its contract. Empty where nobody is ready."""
         self._introduce()
-        ready = self.population.ready_ids()
+        ready = np.flatnonzero(self.mailboxes.ready).astype(np.uint32)
         if not len(ready):
             return ready
         plan = np.ascontiguousarray(self._scheduler.plan(self.wave, ready), np.uint32)
@@ -231,14 +220,12 @@ class Kernel:
 
     def _introduce(self) -> None:
         """Tell the scheduler of the agents that came into being since the last plan."""
-        agents = self.population.agents
-        if self._scheduled < len(agents):
-            groups = np.array([agent.group.index for agent in agents[self._scheduled :]], np.uint32)
-            self._scheduler.add(self._scheduled, groups)
-            self._scheduled = len(agents)
+        if self._scheduled < len(self.population):
+            self._scheduler.add(self._scheduled, self.population.group_indexes(self._scheduled))
+            self._scheduled = len(self.population)
 
     def _check_plan(self, plan: U32Array, ready_count: int) -> None:
-        ready = np.frombuffer(self.population.ready, np.uint8)
+        ready = self.mailboxes.ready
         fits = len(plan) > 0 and int(plan.max()) < len(ready) and bool(ready[plan].all())
         if fits:
             left = ready.copy()
@@ -250,43 +237,13 @@ class Kernel:
                 f"{ready_count} ready agents, each once: {plan[:8].tolist()}"
             )
 
-    def pack(self, plan: U32Array) -> tuple[U32Array, list[bytes]]:
-        """Every planned agent's inbox: lengths in bytes, and the inboxes in plan order."""
-        record = self.effects.record
-        record.plan = plan
-        wave = self.wave
-        time_ns = wave * self._wave_ns & 0xFFFFFFFFFFFFFFFF
-        entropy = turn_entropy(self._seed, self.wave, plan).tolist()
-        agents, ready, pack = self.population.agents, self.population.ready, TURN_HEADER.pack
-        inboxes = []
-        for number, chance in zip(plan.tolist(), entropy, strict=True):
-            agent = agents[number]
-            ready[number] = 0
-            if agent.mail_bytes <= agent.room:
-                mail = agent.mail
-                inboxes.append(pack(wave, time_ns, chance, number, len(mail)) + b"".join(mail))
-                mail.clear()
-                agent.mail_bytes = 0
-            else:
-                frames = self._take_what_fits(agent)
-                inboxes.append(pack(wave, time_ns, chance, number, len(frames)) + b"".join(frames))
-        return np.fromiter(map(len, inboxes), np.uint32, len(inboxes)), inboxes
-
-    def _take_what_fits(self, agent: Agent) -> list[bytes]:
-        """The frames at the front that fit; the rest waits, in order. A frame that never fits is bounced."""
-        frames: list[bytes] = []
-        left = agent.room
-        while agent.mail and (len(agent.mail[0]) <= left or len(agent.mail[0]) > agent.room):
-            message = agent.mail.popleft()
-            agent.mail_bytes -= len(message)
-            if len(message) > agent.room:
-                self._bounced.append((agent, message))
-            else:
-                frames.append(message)
-                left -= len(message)
-        if agent.mail:
-            self.population.ready[agent.number] = 1
-        return frames
+    def pack(self, plan: U32Array) -> Packed:
+        """Every planned agent's inbox."""
+        self.effects.record.plan = plan
+        time_ns = self.wave * self._wave_ns & 0xFFFFFFFFFFFFFFFF
+        packed = self.mailboxes.pack(plan, self.wave, time_ns, wave_entropy(self._seed, self.wave))
+        self._bounced = packed.bounced
+        return packed
 
     # ---- commit ----
 
@@ -298,40 +255,57 @@ class Kernel:
         record.outboxes = bytes(turns.outboxes[: int(turns.outbox_bytes.sum())])
         for agent, message in self._bounced:
             self.effects.bounce(agent, message)
-        self._bounced.clear()
+        self._bounced = []
         self._apply_all(record)
         self._queue_requests(record)
         self.digest = record.digest = wave_digest(self.digest, record)
         return record
 
     def _apply_all(self, record: WaveRecord) -> None:
-        at = 0
-        rows = zip(record.plan.tolist(), record.fault_codes.tolist(), record.outbox_bytes.tolist(), strict=True)
-        for index, (number, fault, length) in enumerate(rows):
-            agent = self.population.agents[number]
-            if fault:
-                self._fault(agent, Fault(fault), _detail(fault, int(record.fault_details[index])))
-            elif length:
-                self._apply_turn(agent, record.outboxes[at : at + length], record, index)
-            at += length
+        commit = self.mailboxes.commit(record.plan, record.fault_codes, record.outbox_bytes, record.outboxes)
+        while (stop := commit.advance()) is not Stop.DONE:
+            if stop is Stop.STALE:
+                self.mailboxes.relist(self.effects.topic_members())
+            else:
+                self._serve(stop, commit, record)
+        record.messages += commit.messages
 
-    def _apply_turn(self, agent: Agent, data: bytes, record: WaveRecord, index: int) -> None:
+    def _serve(self, stop: Stop, commit: Commit, record: WaveRecord) -> None:
+        """Do what a commit leaves to the kernel."""
+        number = int(record.plan[commit.turn])
+        if stop is Stop.EFFECT:
+            effect = read_effect(record.outboxes, commit.start)
+            self.effects.apply(self.population.agent(number), effect, record.outboxes)
+            if self.effects.exit_code is not None:
+                commit.exit()
+        elif stop is Stop.LOST:
+            effect = read_effect(record.outboxes, commit.start)
+            self.effects.lost_publication(number, effect, record.outboxes, commit.receiver)
+        elif stop is Stop.EXITED:
+            code, self.effects.exit_code = self.effects.exit_code or 0, None
+            self.effects.end(self.population.agent(number), EndReason.EXITED, code)
+        else:
+            self._serve_turn(stop, commit, record, self.population.agent(number))
+
+    def _serve_turn(self, stop: Stop, commit: Commit, record: WaveRecord, agent: Agent) -> None:
+        """What concerns a whole turn: a fault, or a question whether it is one."""
+        at = commit.turn
+        if stop is Stop.FAULT:
+            fault = int(record.fault_codes[at])
+            self._fault(agent, Fault(fault), _detail(fault, int(record.fault_details[at])))
+            return
+        data = record.outboxes[commit.start : commit.start + int(record.outbox_bytes[at])]
         try:
-            effects = parse_outbox(data)
+            effects = [Effect._make(effect) for effect in parse_outbox(data)]
         except MalformedOutboxError as error:
-            record.fault_codes[index], record.fault_details[index] = Fault.MALFORMED_OUTBOX, error.offset
+            record.fault_codes[at], record.fault_details[at] = Fault.MALFORMED_OUTBOX, error.offset
             self._fault(agent, Fault.MALFORMED_OUTBOX, f"offset {error.offset}: {error.what}")
             return
-        if agent.group.limits.denied == "fault" and (denied := self._first_denied(agent, effects, data)) is not None:
-            record.fault_codes[index], record.fault_details[index] = Fault.DENIED, denied
+        denied = next((at for at, effect in enumerate(effects) if self.effects.denied(agent, effect, data)), None)
+        if denied is not None:
+            commit.skip()
+            record.fault_codes[at], record.fault_details[at] = Fault.DENIED, denied
             self._fault(agent, Fault.DENIED, f"effect {denied} has no grant")
-        elif not agent.ended:
-            self.effects.apply(agent, effects, data)
-
-    def _first_denied(self, agent: Agent, effects: list[EffectTuple], data: bytes) -> int | None:
-        return next(
-            (at for at, effect in enumerate(effects) if self.effects.denied(agent, Effect._make(effect), data)), None
-        )
 
     def _fault(self, agent: Agent, fault: Fault, detail: str) -> None:
         """End a turn: its effects are dropped, its instance is not used again; the restart policy follows."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from wavelock.core.abi import FRAME_HEADER, LOG_LEVELS, PADDING, U16, Outbound
+from wavelock.core.abi import FRAME_HEADER, LOG_LEVELS, PADDING, U16, Outbound, padded
 
 
 class Effect(NamedTuple):
@@ -20,6 +20,13 @@ class Effect(NamedTuple):
 
 
 EffectTuple = tuple[int, int, int, int, int, int]
+
+
+def read_effect(data: bytes, at: int) -> Effect:
+    """The effect whose frame begins at `at`, in outboxes that were checked."""
+    length, kind, _, peer, tag = FRAME_HEADER.unpack_from(data, at)
+    start = at + FRAME_HEADER.size
+    return Effect(kind, peer, tag, start, start + length, start + padded(length))
 
 
 class MalformedOutboxError(Exception):

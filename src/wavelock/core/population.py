@@ -1,33 +1,34 @@
-"""The agents of a run and their mailboxes.
+"""The agents of a run.
 
 Rules:
 - Ids are given in profile order, then in spawn order, and are never given again.
-- A mailbox holds whole frames, oldest first, bounded in frames and bytes by its group's limits.
-- `ready[id]` is 1 exactly where the agent may be planned: it is alive and has mail, or it yielded.
+- What an agent is at its birth follows from its group. Only one that differs (it spawned, watches, was restarted) has
+  an object that is kept: a run may have a million agents.
 - An agent that ended keeps its id and name and nothing else.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from wavelock.core.abi import TURN_HEADER, Reason
+from wavelock.core.mailboxes import GroupBounds
 from wavelock.core.profile import LimitsSection
+from wavelock.core.shard import U32Array
 
 NO_PARENT: Final = -1
-_NO_MAIL: Final[deque[bytes]] = deque(maxlen=0)
-"""What all ended agents share for a mailbox."""
 
 
 @dataclass
 class Group:
-    """A group of agents, its references resolved to ids. members: those alive, by id, in id order."""
+    """A group of agents, its references resolved to ids. born: how many it ever had.
+
+    members: ids of those alive, ascending; kept only where `subscribes` to a topic.
+    """
 
     index: int
     name: str
@@ -40,16 +41,26 @@ class Group:
     spawns: frozenset[int]
     writes: tuple[bytes, ...]
     reads: tuple[bytes, ...]
-    members: dict[int, Agent] = field(default_factory=dict)
+    subscribes: bool = False
+    members: dict[int, None] = field(default_factory=dict)
     born: int = 0
-    mailbox_bytes: int = field(init=False)
-    mailbox_frames: int = field(init=False)
     _readable: tuple[bytes, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         self._readable = self.writes + self.reads
-        self.mailbox_bytes = int(self.limits.mailbox)
-        self.mailbox_frames = self.limits.mailbox_frames
+
+    @property
+    def bounds(self) -> GroupBounds:
+        """What mailboxes must know of it."""
+        limits = self.limits
+        return GroupBounds(
+            message=int(limits.message),
+            mailbox_bytes=int(limits.mailbox),
+            mailbox_frames=limits.mailbox_frames,
+            drops_oldest=limits.overflow != "reject",
+            denied_is_fault=limits.denied == "fault",
+            topics=self.topics,
+        )
 
     def may_write(self, key: bytes) -> bool:
         """Whether agents of the group may put this key."""
@@ -64,18 +75,15 @@ class Agent:
     """One agent. life: counts its fresh starts, so that what an earlier life asked for is not answered to this one."""
 
     __slots__ = (
-        "children", "config", "depth", "ended", "group", "index", "life", "mail", "mail_bytes", "number", "parent",
-        "parent_life", "restarts", "room", "spawn_tag", "timers", "watches",
+        "children", "config", "depth", "ended", "group", "index", "life", "number", "parent", "parent_life",
+        "restarts", "spawn_tag", "timers", "watches",
     )  # fmt: skip
 
     def __init__(self, number: int, group: Group, index: int) -> None:
         self.number = number
         self.group = group
-        self.config = b""
+        self.config = group.config
         self.index = index
-        self.mail: deque[bytes] = deque()
-        self.mail_bytes = 0
-        self.room = group.limits.inbox - TURN_HEADER.size
         self.parent = NO_PARENT
         self.parent_life = 0
         self.spawn_tag = 0
@@ -98,61 +106,80 @@ class Population:
 
     def __init__(self, groups: Sequence[Group]) -> None:
         self.groups = groups
-        self.agents: list[Agent] = []
-        self.ready = bytearray()
         self.live = 0
+        self._groups = array("I")
+        self._indexes = array("I")
+        self._ended = bytearray()
+        self._kept: dict[int, Agent] = {}
 
-    def add(self, group: Group) -> Agent:
-        """A new agent of a group, with the next id, alive and not ready."""
-        agent = Agent(len(self.agents), group, group.born)
-        group.born += 1
-        self.agents.append(agent)
-        self.ready.append(0)
-        self.live += 1
-        group.members[agent.number] = agent
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def add(self, group: Group, count: int = 1) -> int:
+        """New agents of a group, alive, with the next ids. Answers the first one's."""
+        first = len(self._groups)
+        self._groups.frombytes(np.full(count, group.index, np.uint32).tobytes())
+        self._indexes.frombytes(np.arange(group.born, group.born + count, dtype=np.uint32).tobytes())
+        self._ended += bytes(count)
+        if group.subscribes:
+            group.members.update(dict.fromkeys(range(first, first + count)))
+        group.born += count
+        self.live += count
+        return first
+
+    def agent(self, number: int) -> Agent:
+        """An agent by its id, to be changed at will. Raises IndexError for an id that was not given."""
+        agent = self._kept.get(number)
+        if agent is None:
+            agent = Agent(number, self.groups[self._groups[number]], self._indexes[number])
+            agent.ended = self._ended[number]
+            if agent.ended:
+                agent.config = b""
+            else:
+                self._kept[number] = agent
         return agent
+
+    def name(self, number: int) -> str:
+        """`group/index`."""
+        return f"{self.groups[self._groups[number]].name}/{self._indexes[number]}"
+
+    def ended(self, number: int) -> int:
+        """Why an agent ended, 0 while it lives."""
+        return self._ended[number]
+
+    def find(self, group: str, index: int) -> int | None:
+        """The id of an agent by its name."""
+        for each in self.groups:
+            if each.name == group and index < each.born:
+                members = self._column(self._groups) == each.index
+                return int(np.flatnonzero(members & (self._column(self._indexes) == index))[0])
+        return None
+
+    def group_indexes(self, first: int = 0) -> U32Array:
+        """The group of each agent from `first` on."""
+        return self._column(self._groups)[first:].copy()
+
+    def groups_of(self, ids: U32Array) -> U32Array:
+        """The groups of some agents, in order."""
+        return np.asarray(self._column(self._groups)[ids], np.uint32)
+
+    def group_of(self, number: int) -> Group:
+        """An agent's group."""
+        return self.groups[self._groups[number]]
+
+    @staticmethod
+    def _column(values: array[int]) -> U32Array:
+        return np.frombuffer(values, np.uint32) if values else np.zeros(0, np.uint32)
+
+    def alive(self, ids: U32Array) -> U32Array:
+        """Those of some agents that have not ended, in order."""
+        return ids[np.frombuffer(self._ended, np.uint8)[ids] == 0] if len(ids) else ids
 
     def remove(self, agent: Agent, reason: int) -> None:
         """Mark an agent as ended and give back what it held."""
-        agent.ended = reason
-        agent.mail, agent.watches, agent.children = _NO_MAIL, [], {}
-        agent.mail_bytes = 0
+        agent.ended = self._ended[agent.number] = reason
+        agent.watches, agent.children = [], {}
         agent.config = b""
-        del agent.group.members[agent.number]
-        self.ready[agent.number] = 0
+        self._kept.pop(agent.number, None)
+        agent.group.members.pop(agent.number, None)
         self.live -= 1
-
-    def ready_ids(self) -> npt.NDArray[np.uint32]:
-        """The ready agents' ids, ascending."""
-        return np.flatnonzero(np.frombuffer(self.ready, np.uint8)).astype(np.uint32)
-
-    def put_mail(self, agent: Agent, frame: bytes, extra_frames: int = 0, extra_bytes: int = 0) -> int:
-        """Put a frame into a mailbox, `extra` past its bounds. Answers 0, or the Reason why it could not be."""
-        size = len(frame)
-        mail = agent.mail
-        if agent.ended:
-            return Reason.AGENT_ENDED
-        if size > agent.room:
-            return Reason.TOO_LARGE
-        group = agent.group
-        if agent.mail_bytes + size > group.mailbox_bytes + extra_bytes or (
-            len(mail) >= group.mailbox_frames + extra_frames
-        ):
-            return Reason.MAILBOX_FULL
-        mail.append(frame)
-        agent.mail_bytes += size
-        self.ready[agent.number] = 1
-        return 0
-
-    @staticmethod
-    def drop_oldest(agent: Agent, size: int) -> int:
-        """Drop frames from the front until one of `size` bytes fits. Answers how many were dropped."""
-        group = agent.group
-        dropped = 0
-        mail = agent.mail
-        while size <= group.mailbox_bytes and (
-            agent.mail_bytes + size > group.mailbox_bytes or len(mail) >= group.mailbox_frames
-        ):
-            agent.mail_bytes -= len(mail.popleft())
-            dropped += 1
-        return dropped

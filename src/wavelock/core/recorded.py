@@ -100,7 +100,8 @@ class RecordedTables:
     def _keep(self, record: WaveRecord) -> None:
         for birth in record.births:
             parent = birth.parent if birth.parent >= 0 else None
-            self._agents[birth.agent] = [birth.agent, birth.name, birth.group, parent, record.wave, None, None, None]
+            for number, name in enumerate(birth.names(), birth.agent):
+                self._agents[number] = [number, name, birth.group, parent, record.wave, None, None, None]
         for ending in record.endings:
             self._agents[ending.agent][5:] = [record.wave, int(ending.reason), ending.code]
         for put in record.puts:

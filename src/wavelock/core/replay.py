@@ -73,8 +73,8 @@ class JournalFeed:
 
     def agent_name(self, number: int) -> str:
         """An agent's name in the replay: the file's own table may be what is damaged."""
-        agents = self.kernel.population.agents
-        return agents[number].name if 0 <= number < len(agents) else f"#{number}"
+        population = self.kernel.population
+        return population.name(number) if 0 <= number < len(population) else f"#{number}"
 
     def next_wave(self, wave: int | None) -> int | None:
         """The wave that the replay is at, whatever the kernel proposes: a difference shows in the digest."""
@@ -84,7 +84,7 @@ class JournalFeed:
         """The recorded inputs of a wave. Raises DamagedRowError."""
         taken = self._reader.inputs(wave)
         for at, row in enumerate(taken):
-            if not 0 <= row.agent < len(self.kernel.population.agents):
+            if not 0 <= row.agent < len(self.kernel.population):
                 raise DamagedRowError("inputs", wave, f"#{row.agent}", f"position {at}: there is no such agent")
         return taken
 

@@ -214,7 +214,11 @@ class RunFileRows:
         self._put_outside(record)
         self._add(
             "agents (id, name, grp, parent, born)",
-            [(row.agent, row.name, row.group, row.parent if row.parent >= 0 else None, wave) for row in record.births],
+            [
+                (birth.agent + at, name, birth.group, birth.parent if birth.parent >= 0 else None, wave)
+                for birth in record.births
+                for at, name in enumerate(birth.names())
+            ],
         )
         self._endings += [(wave, row.reason, row.code, row.agent) for row in record.endings]
         for table, rows in told_rows(record).items():

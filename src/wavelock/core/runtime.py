@@ -133,8 +133,8 @@ class RunLoop:
         self._create_and_drop()
         kernel.intake(self._collect(), parts.feed.take(wave))
         plan = kernel.plan()
-        inbox_bytes, inboxes = kernel.pack(plan)
-        turns = parts.shards.run(plan, inbox_bytes, inboxes) if len(plan) else NO_TURNS
+        packed = kernel.pack(plan)
+        turns = parts.shards.run(plan, packed.lengths, packed.inboxes) if len(plan) else NO_TURNS
         record = kernel.commit(turns)
         for batch in kernel.new_batches():
             parts.inference.submit(batch.wave, batch.model, [request.payload for request in batch.requests])
@@ -194,7 +194,7 @@ class RunLoop:
             self._output_bytes -= len(self._outputs.popleft().payload)
 
     def _describe(self, record: WaveRecord) -> WaveCommitted:
-        agents, wave = self._kernel.population.agents, record.wave
+        name, wave = self._kernel.population.name, record.wave
         return WaveCommitted(
             wave=wave,
             digest=record.digest.hex(),
@@ -203,10 +203,10 @@ class RunLoop:
             fuel=record.total_fuel,
             live=self._kernel.population.live,
             faults=tuple(
-                AgentFault(wave, agents[row.agent].name, Fault(row.fault).label, row.detail) for row in record.faults
+                AgentFault(wave, name(row.agent), Fault(row.fault).label, row.detail) for row in record.faults
             ),
-            outputs=tuple(Output(wave, agents[row.agent].name, row.tag, row.payload) for row in record.outputs),
-            logs=tuple(LogLine(wave, agents[row.agent].name, row.level, row.text) for row in record.logs),
+            outputs=tuple(Output(wave, name(row.agent), row.tag, row.payload) for row in record.outputs),
+            logs=tuple(LogLine(wave, name(row.agent), row.level, row.text) for row in record.logs),
         )
 
     def run(self, waves: int | None = None) -> RunEnded:
@@ -310,8 +310,8 @@ class RunLoop:
         if self._closed:
             raise UserError("this run is closed; nothing can be posted")
         number = self._agent_number(agent)
-        receiver = self._kernel.population.agents[number]
-        room = min(receiver.room, receiver.group.limits.mailbox // ALIGNMENT * ALIGNMENT) - FRAME_HEADER.size
+        mailbox = int(self._kernel.population.group_of(number).limits.mailbox)
+        room = min(self._kernel.inbox_room(number), mailbox // ALIGNMENT * ALIGNMENT - FRAME_HEADER.size)
         if len(payload) > room:
             raise UserError(f"{agent}: a payload of {len(payload)} bytes; its inbox takes {room}")
         if not 0 <= tag <= 0xFFFFFFFF:
@@ -323,11 +323,11 @@ class RunLoop:
         first, count = self._parts.first_agents.get(group, (0, 0))
         if not slash and count == 1:
             return first
-        if slash and index.isdecimal() and len(index) < 10 and index == str(int(index)) and int(index) < count:
-            return first + int(index)
-        for agent in self._kernel.population.agents:
-            if agent.name == name:
-                return agent.number
+        if slash and index.isdecimal() and len(index) < 10 and index == str(int(index)):
+            at = int(index)
+            found = first + at if at < count else self._kernel.population.find(group, at)
+            if found is not None:
+                return found
         raise UserError(f'no agent is named "{name}"; a group of several needs an index, such as {group}/0')
 
     def outputs(self) -> list[Output]:

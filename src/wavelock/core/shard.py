@@ -23,6 +23,7 @@ import numpy.typing as npt
 from wavelock.core import errors
 
 _log = logging.getLogger("wavelock.worker")
+U8Array = npt.NDArray[np.uint8]
 U32Array = npt.NDArray[np.uint32]
 U64Array = npt.NDArray[np.uint64]
 I32Array = npt.NDArray[np.int32]
@@ -197,9 +198,19 @@ def open_request(groups: Sequence[GroupPlan]) -> Message:
     return Message(Request.OPEN, len(groups), (msgspec.msgpack.encode(list(groups)),))
 
 
-def run_request(ids: U32Array, inbox_bytes: U32Array, inboxes: Sequence[Bytes]) -> Message:
+def run_request(ids: U32Array, inbox_bytes: U32Array, inboxes: Bytes) -> Message:
     """The request for one turn of each id."""
-    return Message(Request.RUN, len(ids), (ids.tobytes(), inbox_bytes.tobytes(), *inboxes))
+    return Message(Request.RUN, len(ids), (ids.tobytes(), inbox_bytes.tobytes(), inboxes))
+
+
+def gather(data: Bytes, starts: npt.NDArray[np.uint64], lengths: U32Array) -> bytes:
+    """The pieces of `data` that begin at these places, one after the other."""
+    wide = not ((starts | lengths) & np.uint64(7)).any()
+    words = np.frombuffer(data, np.uint64 if wide else np.uint8, len(data) // 8 if wide else len(data))
+    counts, begins = (lengths // 8, starts // np.uint64(8)) if wide else (lengths, starts)
+    ends = np.cumsum(counts, dtype=np.uint64)
+    shifts = np.repeat(begins + counts - ends, counts)
+    return bytes(words[np.arange(len(shifts), dtype=np.uint64) + shifts].tobytes())
 
 
 def read_turns(count: int, body: memoryview) -> Turns:

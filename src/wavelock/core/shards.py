@@ -15,12 +15,15 @@ import numpy as np
 
 from wavelock.core.errors import EnvironmentFailure
 from wavelock.core.shard import (
+    Bytes,
     GroupPlan,
     Message,
     Reply,
     Request,
     Turns,
     U32Array,
+    U64Array,
+    gather,
     open_request,
     raise_failure,
     read_turns,
@@ -118,16 +121,19 @@ class ShardSet:
         }
         self._ask(requests, Reply.DONE)
 
-    def run(self, plan: U32Array, inbox_bytes: U32Array, inboxes: list[bytes]) -> Turns:
+    def run(self, plan: U32Array, inbox_bytes: U32Array, inboxes: Bytes) -> Turns:
         """One turn for each planned agent. Answers in plan order; valid until the next call."""
         parts = self._parts(plan)
         if len(parts) == 1:
             worker = parts[0].worker
             reply = self._ask({worker: run_request(plan, inbox_bytes, inboxes)}, Reply.RAN)[worker]
             return read_turns(len(plan), reply.body)
+        starts = _starts(inbox_bytes)
         requests = {
             part.worker: run_request(
-                plan[part.places], inbox_bytes[part.places], [inboxes[at] for at in part.places.tolist()]
+                plan[part.places],
+                inbox_bytes[part.places],
+                gather(inboxes, starts[part.places], inbox_bytes[part.places]),
             )
             for part in parts
         }
@@ -172,13 +178,18 @@ def _merge(count: int, parts: list[tuple[_Part, Turns]]) -> Turns:
     fuel = np.zeros(count, np.uint64)
     faults, details = np.zeros(count, np.int32), np.zeros(count, np.int32)
     lengths = np.zeros(count, np.uint32)
-    pieces: list[memoryview | bytes] = [b""] * count
+    starts, base = np.zeros(count, np.uint64), 0
     for part, turns in parts:
         places = part.places
         fuel[places], faults[places], details[places] = turns.fuel, turns.faults, turns.details
         lengths[places] = turns.outbox_bytes
-        at = 0
-        for place, length in zip(places.tolist(), turns.outbox_bytes.tolist(), strict=True):
-            pieces[place] = turns.outboxes[at : at + length]
-            at += length
-    return Turns(fuel, faults, details, lengths, b"".join(pieces))
+        starts[places] = _starts(turns.outbox_bytes) + np.uint64(base)
+        base += int(turns.outbox_bytes.sum(dtype=np.uint64))
+    outboxes = b"".join(turns.outboxes[: int(turns.outbox_bytes.sum(dtype=np.uint64))] for _, turns in parts)
+    return Turns(fuel, faults, details, lengths, gather(outboxes, starts, lengths))
+
+
+def _starts(lengths: U32Array) -> U64Array:
+    """Where pieces of these lengths begin that lie one after the other."""
+    ends: U64Array = np.cumsum(lengths, dtype=np.uint64)
+    return ends - lengths

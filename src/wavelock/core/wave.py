@@ -41,12 +41,20 @@ class Put(NamedTuple):
 
 
 class Birth(NamedTuple):
-    """An agent that came into being. parent: its id, or -1."""
+    """Agents `agent`, `agent + 1`, ... of a group came into being, `total` in all.
+
+    place: the first one's number within its group; parent: an id, or -1.
+    """
 
     agent: int
-    name: str
+    total: int
     group: str
+    place: int
     parent: int
+
+    def names(self) -> list[str]:
+        """`group/place` of each."""
+        return [f"{self.group}/{place}" for place in range(self.place, self.place + self.total)]
 
 
 class Ending(NamedTuple):
@@ -138,7 +146,8 @@ class WaveRecord:
     def size_bytes(self) -> int:
         """About what the record weighs: what a journal's backlog is bounded by."""
         variable = (self.inputs, self.answers, self.logs, self.outputs, self.puts)
-        rows = sum(len(rows) for rows in variable) + len(self.births) + len(self.endings) + len(self.faults)
+        rows = sum(len(rows) for rows in variable) + len(self.endings) + len(self.faults)
+        rows += sum(birth.total for birth in self.births)
         payloads = sum(len(row.payload) for rows in (self.inputs, self.answers, self.outputs) for row in rows)
         values = sum(len(row.key) + len(row.value) for row in self.puts) + sum(len(row.text) for row in self.logs)
         return 256 + 200 * rows + payloads + values + len(self.outboxes) + 24 * len(self.plan)

@@ -53,7 +53,8 @@ class Trace:
     def name(self, agent: int) -> str:
         """An agent's name."""
         births = (birth for record in self.records for birth in record.births)
-        return next((birth.name for birth in births if birth.agent == agent), f"#{agent}")
+        born = next((birth for birth in births if birth.agent <= agent < birth.agent + birth.total), None)
+        return f"#{agent}" if born is None else born.names()[agent - born.agent]
 
 
 class _Journal:

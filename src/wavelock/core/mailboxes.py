@@ -1,0 +1,363 @@
+"""Mailboxes, the inboxes of a wave, and its commit as a row of stops: what an implementation gives, and a plain one.
+
+The kernel keeps no message itself. A commit does all effects in plan order; where one takes more than mailboxes, or
+something went wrong, it stops, the kernel does what is to be done, and it goes on. An implementation may do much by
+itself (`wasm_engines/hub`) or nothing: the plain one here stops at every effect. Both give the same run.
+
+Rules of a mailbox:
+- It holds whole frames, oldest first, bounded in frames and bytes by its agent's group.
+- `ready` is 1 exactly where an agent may be planned: it is alive and has mail, or it yielded.
+- An agent that ended has none, and takes none.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from enum import IntEnum
+from typing import Final, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from wavelock.core.abi import FRAME_HEADER, TURN_HEADER, Outbound, Reason
+from wavelock.core.outbox import EffectTuple, MalformedOutboxError, parse_outbox
+from wavelock.core.shard import Bytes, I32Array, U8Array, U32Array
+
+_GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
+WITH_GRANTS: Final = frozenset(Outbound) - {Outbound.SEND, Outbound.TIMER, Outbound.LOG, Outbound.YIELD, Outbound.EXIT}
+"""The effects that may lack a grant."""
+
+
+class Stop(IntEnum):
+    """Why a commit stopped."""
+
+    DONE = 0
+    FAULT = 3
+    """The turn failed."""
+    MALFORMED = 4
+    """The turn's outbox does not parse."""
+    GRANTS = 5
+    """The turn asks for what takes a grant, and `limits.denied` makes a lack of it a fault. None of it is done yet."""
+    EFFECT = 6
+    """The effect at `start` is the kernel's to do."""
+    LOST = 7
+    """The publication at `start` did not reach `receiver`, for `reason`."""
+    EXITED = 8
+    """The turn is over, and `exit` was called in it."""
+    STALE = 9
+    """A publication waits for `relist`, as `members_changed` was called."""
+
+
+class GroupBounds(NamedTuple):
+    """What mailboxes must know of a group. message: bytes of a payload, as mailbox_bytes. topics: those granted."""
+
+    message: int
+    mailbox_bytes: int
+    mailbox_frames: int
+    drops_oldest: bool
+    denied_is_fault: bool
+    topics: frozenset[int]
+
+
+class Packed(NamedTuple):
+    """Inboxes in plan order, one after the other. bounced: (agent, frame) that no inbox of the agent can ever hold."""
+
+    lengths: U32Array
+    inboxes: Bytes
+    bounced: list[tuple[int, bytes]]
+
+
+class Commit(Protocol):
+    """One wave's commit in progress. turn: the place in the plan.
+
+    start: where in the outboxes the effect begins that it stopped at, or the outbox of a turn.
+    """
+
+    turn: int
+    start: int
+    receiver: int
+    reason: int
+
+    def advance(self) -> Stop:
+        """Go on to the next stop."""
+
+    def skip(self) -> None:
+        """Do none of the effects of this turn: after GRANTS."""
+
+    def exit(self) -> None:
+        """Stop with EXITED at the end of this turn."""
+
+    @property
+    def messages(self) -> int:
+        """The messages that were put into mailboxes without a stop."""
+
+
+class Mailboxes(Protocol):
+    """The mailboxes of all agents of a run, by id. Used by one thread."""
+
+    def open(self, groups: Sequence[GroupBounds], topics: int) -> None:
+        """Called once, before all else, with the groups by index and how many topics there are."""
+
+    def close(self) -> None:
+        """Free everything. Safe to call twice."""
+
+    @property
+    def ready(self) -> U8Array:
+        """1 for each agent that may be planned; writable, shape (agents,). Valid until the next `add`."""
+
+    def add(self, group: int, count: int, room: int) -> None:
+        """So many new agents of a group, with the next ids. room: bytes that their inboxes take."""
+
+    def greet(self, first: int, count: int, start: bytes, directory: bytes) -> None:
+        """Put two frames before all else into the mailboxes of agents `first`, `first + 1`, ..., past any bound."""
+
+    def set_room(self, ids: U32Array, rooms: U32Array) -> None:
+        """What the inboxes of these agents take, in bytes of frames."""
+
+    def room(self, agent: int) -> int:
+        """What an agent's inbox takes, in bytes of frames."""
+
+    def held(self, agent: int) -> tuple[int, int]:
+        """Frames and bytes in a mailbox."""
+
+    def put(self, agent: int, frame: bytes, more_frames: int = 0, more_bytes: int = 0) -> int:
+        """Put a frame into a mailbox, `more` past its bounds. Answers 0, or the Reason why it could not be."""
+
+    def drop_oldest(self, agent: int, size: int) -> int:
+        """Drop frames from the front until one of `size` bytes fits. Answers how many were dropped."""
+
+    def end(self, agent: int) -> None:
+        """Empty a mailbox for good."""
+
+    def mail(self, agent: int) -> list[bytes]:
+        """The frames in a mailbox, oldest first."""
+
+    def restore(self, agent: int, mail: Sequence[bytes], room: int, *, ready: bool) -> None:
+        """Bring a mailbox to a captured state."""
+
+    def members_changed(self) -> None:
+        """Agents of a group that subscribes to a topic came or went: ask for `relist` before the next publication."""
+
+    def relist(self, members: Sequence[U32Array]) -> None:
+        """The receivers of each topic, in order of delivery."""
+
+    def pack(self, plan: U32Array, wave: int, time_ns: int, entropy: int) -> Packed:
+        """Take each planned agent's frames off its mailbox, as many as its inbox holds. entropy: of `wave_entropy`."""
+
+    def commit(self, plan: U32Array, faults: I32Array, lengths: U32Array, outboxes: bytes) -> Commit:
+        """Begin to do the effects of a wave. outboxes: in plan order, one after the other, of these lengths."""
+
+
+def _mix(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """splitmix64's finaliser (Steele, Lea, Flood, 2014), element by element."""
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: npt.NDArray[np.uint64] = value ^ (value >> np.uint64(31))
+    return mixed
+
+
+def wave_entropy(seed: int, wave: int) -> int:
+    """The part of its turns' entropy that a wave has in common: two rounds of splitmix64 over seed and wave."""
+    base = _mix(np.array([seed], np.uint64) + _GOLDEN)
+    return int(_mix((base ^ np.uint64(wave)) + _GOLDEN)[0])
+
+
+def turn_entropy(entropy: int, agents: U32Array) -> npt.NDArray[np.uint64]:
+    """The entropy of each agent's turn: one more round over the wave's and the agent's id. Shape (n,), u64."""
+    return _mix((np.array([entropy], np.uint64) + agents.astype(np.uint64)) * _GOLDEN + _GOLDEN)
+
+
+class _Box:
+    """One mailbox."""
+
+    __slots__ = ("bytes", "ended", "group", "mail", "room")
+
+    def __init__(self, group: GroupBounds, room: int) -> None:
+        self.group = group
+        self.room = room
+        self.mail: deque[bytes] = deque()
+        self.bytes = 0
+        self.ended = False
+
+    def fits(self, size: int, more_frames: int = 0, more_bytes: int = 0) -> bool:
+        return (
+            self.bytes + size <= self.group.mailbox_bytes + more_bytes
+            and len(self.mail) < self.group.mailbox_frames + more_frames
+        )
+
+
+class PlainMailboxes:
+    """Mailboxes as Python's own objects: slow, and plain enough to tell what the others must do."""
+
+    def __init__(self) -> None:
+        self._groups: Sequence[GroupBounds] = ()
+        self._boxes: list[_Box] = []
+        self._ready = bytearray()
+
+    def open(self, groups: Sequence[GroupBounds], topics: int) -> None:
+        """See `Mailboxes`."""
+        self._groups = groups
+
+    def close(self) -> None:
+        """See `Mailboxes`."""
+
+    @property
+    def ready(self) -> U8Array:
+        """See `Mailboxes`."""
+        return np.frombuffer(self._ready, np.uint8)
+
+    def add(self, group: int, count: int, room: int) -> None:
+        """See `Mailboxes`."""
+        self._boxes += [_Box(self._groups[group], room) for _ in range(count)]
+        self._ready += bytes(count)
+
+    def greet(self, first: int, count: int, start: bytes, directory: bytes) -> None:
+        """See `Mailboxes`."""
+        for agent in range(first, first + count):
+            self._boxes[agent].mail.extendleft((directory, start))
+            self._boxes[agent].bytes += len(start) + len(directory)
+            self._ready[agent] = 1
+
+    def set_room(self, ids: U32Array, rooms: U32Array) -> None:
+        """See `Mailboxes`."""
+        for agent, room in zip(ids.tolist(), rooms.tolist(), strict=True):
+            self._boxes[agent].room = room
+
+    def room(self, agent: int) -> int:
+        """See `Mailboxes`."""
+        return self._boxes[agent].room
+
+    def held(self, agent: int) -> tuple[int, int]:
+        """See `Mailboxes`."""
+        return len(self._boxes[agent].mail), self._boxes[agent].bytes
+
+    def put(self, agent: int, frame: bytes, more_frames: int = 0, more_bytes: int = 0) -> int:
+        """See `Mailboxes`."""
+        box = self._boxes[agent]
+        if box.ended:
+            return Reason.AGENT_ENDED
+        if len(frame) > box.room:
+            return Reason.TOO_LARGE
+        if not box.fits(len(frame), more_frames, more_bytes):
+            return Reason.MAILBOX_FULL
+        box.mail.append(frame)
+        box.bytes += len(frame)
+        self._ready[agent] = 1
+        return 0
+
+    def drop_oldest(self, agent: int, size: int) -> int:
+        """See `Mailboxes`."""
+        box, dropped = self._boxes[agent], 0
+        while size <= box.group.mailbox_bytes and box.mail and not box.fits(size):
+            box.bytes -= len(box.mail.popleft())
+            dropped += 1
+        return dropped
+
+    def end(self, agent: int) -> None:
+        """See `Mailboxes`."""
+        box = self._boxes[agent]
+        box.mail.clear()
+        box.bytes, box.ended = 0, True
+        self._ready[agent] = 0
+
+    def mail(self, agent: int) -> list[bytes]:
+        """See `Mailboxes`."""
+        return list(self._boxes[agent].mail)
+
+    def restore(self, agent: int, mail: Sequence[bytes], room: int, *, ready: bool) -> None:
+        """See `Mailboxes`."""
+        box = self._boxes[agent]
+        box.mail, box.bytes, box.room = deque(mail), sum(map(len, mail)), room
+        self._ready[agent] = ready
+
+    def members_changed(self) -> None:
+        """See `Mailboxes`. The kernel publishes here, and knows."""
+
+    def relist(self, members: Sequence[U32Array]) -> None:
+        """See `Mailboxes`."""
+
+    def pack(self, plan: U32Array, wave: int, time_ns: int, entropy: int) -> Packed:
+        """See `Mailboxes`."""
+        inboxes: list[bytes] = []
+        bounced: list[tuple[int, bytes]] = []
+        for agent, chance in zip(plan.tolist(), turn_entropy(entropy, plan).tolist(), strict=True):
+            frames = self._take(agent, bounced)
+            inboxes.append(TURN_HEADER.pack(wave, time_ns, chance, agent, len(frames)) + b"".join(frames))
+            self._ready[agent] = bool(self._boxes[agent].mail)
+        return Packed(np.fromiter(map(len, inboxes), np.uint32, len(inboxes)), b"".join(inboxes), bounced)
+
+    def _take(self, agent: int, bounced: list[tuple[int, bytes]]) -> list[bytes]:
+        """The frames at the front that fit; the rest waits, in order. A frame that never fits is bounced."""
+        box, frames = self._boxes[agent], []
+        left = box.room
+        while box.mail and (len(box.mail[0]) <= left or len(box.mail[0]) > box.room):
+            message = box.mail.popleft()
+            box.bytes -= len(message)
+            if len(message) > box.room:
+                bounced.append((agent, message))
+            else:
+                frames.append(message)
+                left -= len(message)
+        return frames
+
+    def commit(self, plan: U32Array, faults: I32Array, lengths: U32Array, outboxes: bytes) -> Commit:
+        """See `Mailboxes`."""
+        return _PlainCommit(self._boxes, plan, faults, lengths, outboxes)
+
+
+class _PlainCommit:
+    """A commit that leaves everything to the kernel."""
+
+    messages = 0
+    receiver = reason = 0
+
+    def __init__(
+        self, boxes: Sequence[_Box], plan: U32Array, faults: I32Array, lengths: U32Array, outboxes: bytes
+    ) -> None:
+        self._boxes = boxes
+        self._outboxes = outboxes
+        self._skipped = self._exits = False
+        self.turn = self.start = 0
+        self._stops = self._turns(plan.tolist(), faults.tolist(), lengths.tolist())
+
+    def advance(self) -> Stop:
+        """See `Commit`."""
+        return next(self._stops, Stop.DONE)
+
+    def skip(self) -> None:
+        """See `Commit`."""
+        self._skipped = True
+
+    def exit(self) -> None:
+        """See `Commit`."""
+        self._exits = True
+
+    def _turns(self, plan: list[int], faults: list[int], lengths: list[int]) -> Iterator[Stop]:
+        at = 0
+        for turn, (agent, fault, length) in enumerate(zip(plan, faults, lengths, strict=True)):
+            self.turn, self.start = turn, at
+            box = self._boxes[agent]
+            if fault:
+                yield Stop.FAULT
+            elif length:
+                yield from self._effects(box, at, self._outboxes[at : at + length])
+            if self._exits:
+                self._exits = False
+                yield Stop.EXITED
+            at += length
+
+    def _effects(self, box: _Box, at: int, data: bytes) -> Iterator[Stop]:
+        try:
+            effects: list[EffectTuple] = parse_outbox(data)
+        except MalformedOutboxError:
+            yield Stop.MALFORMED
+            return
+        self._skipped = False
+        if box.group.denied_is_fault and any(effect[0] in WITH_GRANTS for effect in effects):
+            yield Stop.GRANTS
+        if self._skipped or box.ended:
+            return
+        for effect in effects:
+            self.start = at + effect[3] - FRAME_HEADER.size
+            yield Stop.EFFECT

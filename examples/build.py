@@ -41,6 +41,7 @@ def build(source: Path, target: Path) -> None:
         str(target),
     ]
     subprocess.run(command, cwd=ROOT, check=True)
+    target.chmod(0o644)
 
 
 def check(source: Path, folder: Path) -> bool:

@@ -25,7 +25,7 @@ from wavelock.core.form.costs import NATIVE_RATIO, NATIVE_RESERVE_BYTES
 from wavelock.core.inputs import LiveFeed, cut_records
 from wavelock.core.journal import RunFileJournal
 from wavelock.core.kernel import Kernel
-from wavelock.core.mailboxes import Mailboxes, PlainMailboxes
+from wavelock.core.mailboxes import Mailboxes
 from wavelock.core.modules import Module, digests, load_modules
 from wavelock.core.population import Group
 from wavelock.core.ports import FeedPort, InferenceAnswer, InferencePort, JournalPort, ModelReport
@@ -193,7 +193,7 @@ def assemble(profile: Profile, registry: Registry, sources: Sources) -> Parts:
             features=profile.engine.features,
         )
         header = header_digest(profile, digests(sources.modules))
-        mailboxes = undo.enter_context(contextlib.closing(PlainMailboxes()))
+        mailboxes = undo.enter_context(contextlib.closing(_mailboxes(engine, registry)))
         kernel = build_kernel(profile, groups, registry, header, mailboxes)
         transport = undo.enter_context(
             contextlib.closing(registry.transport(profile.transport.use, profile.transport.settings))
@@ -220,6 +220,11 @@ def assemble(profile: Profile, registry: Registry, sources: Sources) -> Parts:
         outputs_kept=profile.limits.outputs,
         first_agents=first_agents(profile),
     )
+
+
+def _mailboxes(engine: Engine, registry: Registry) -> Mailboxes:
+    own: Callable[[], Mailboxes] | None = getattr(engine, "mailboxes", None)
+    return registry.mailboxes() if own is None else own()
 
 
 def _check_features(profile: Profile, engine: Engine) -> None:

@@ -157,11 +157,11 @@ class Population:
 
     def group_indexes(self, first: int = 0) -> U32Array:
         """The group of each agent from `first` on."""
-        return self._column(self._groups)[first:].copy()
+        return np.array(self._column(self._groups)[first:], np.uint32)
 
     def groups_of(self, ids: U32Array) -> U32Array:
         """The groups of some agents, in order."""
-        return np.asarray(self._column(self._groups)[ids], np.uint32)
+        return np.array(self._column(self._groups)[ids], np.uint32)
 
     def group_of(self, number: int) -> Group:
         """An agent's group."""
@@ -169,7 +169,8 @@ class Population:
 
     @staticmethod
     def _column(values: array[int]) -> U32Array:
-        return np.frombuffer(values, np.uint32) if values else np.zeros(0, np.uint32)
+        column: U32Array = np.frombuffer(values, np.uint32) if values else np.zeros(0, np.uint32)
+        return column
 
     def alive(self, ids: U32Array) -> U32Array:
         """Those of some agents that have not ended, in order."""

@@ -22,6 +22,7 @@ from typing import Any, Final, TypeVar
 import pluggy
 
 from wavelock.core.errors import PluginError, Problem
+from wavelock.core.mailboxes import Mailboxes
 from wavelock.core.ports import InferencePort
 from wavelock.core.profile import Profile
 from wavelock.core.reading import nearest
@@ -235,6 +236,13 @@ class Registry:
         from wavelock.wasm_engines.wasmtime_engine import assemble_text
 
         return assemble_text(text, name)
+
+    @staticmethod
+    def mailboxes() -> Mailboxes:
+        """Mailboxes for a run whose engine brings none of its own."""
+        from wavelock.wasm_engines.hub.mailboxes import open_mailboxes
+
+        return open_mailboxes()
 
     def observe(self, observer: object) -> None:
         """Register an observer object. Raises PluginError for a hook that does not exist, and for one told already."""

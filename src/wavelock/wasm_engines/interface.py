@@ -46,7 +46,10 @@ class Instance(Protocol):
 
 
 class Engine(Protocol):
-    """A member of the family. `open_shard` may be called from several threads at once."""
+    """A member of the family. `open_shard` may be called from several threads at once.
+
+    It may have one method more, `mailboxes() -> core.mailboxes.Mailboxes`: what then carries the mail of its runs.
+    """
 
     @property
     def version(self) -> str:

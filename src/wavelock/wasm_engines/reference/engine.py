@@ -10,6 +10,7 @@ from wavelock._version import VERSION
 from wavelock.core.errors import ModuleError
 from wavelock.core.form.module import Kind
 from wavelock.core.form.options import OPTIONAL
+from wavelock.core.mailboxes import Mailboxes, PlainMailboxes
 from wavelock.core.shard import GroupPlan, Shard
 from wavelock.wasm_engines.loop import LoopShard
 from wavelock.wasm_engines.reference.integers import signed
@@ -94,6 +95,11 @@ class ReferenceEngine:
                 except ModuleError as error:
                     raise ModuleError(f"{plan.name}: the reference engine cannot read the module: {error}") from None
             return self._programs[plan.digest]
+
+    @staticmethod
+    def mailboxes() -> Mailboxes:
+        """Mailboxes as plain as the engine."""
+        return PlainMailboxes()
 
     def open_shard(self, groups: Sequence[GroupPlan]) -> Shard:
         """See `interface.Engine`."""

@@ -26,7 +26,7 @@ from wavelock.wasm_engines.loop import AgentState, LoopShard, check_record
 from wavelock.wasm_engines.reference.engine import ReferenceEngine, ReferenceInstance
 from wavelock.wasm_engines.reference.program import Program
 from wavelock.wasm_engines.wasmtime_engine import WasmtimeEngine, assemble_text
-from wavelock.wasm_engines.wasmtime_instance import WasmtimeInstance
+from wavelock.wasm_engines.wasmtime_instance import WasmtimeInstance, alone
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -52,7 +52,7 @@ def plan(text: str, *, fuel: int = FUEL, stack: int = STACK) -> GroupPlan:
 
 def on_wasmtime(module: bytes) -> WasmtimeInstance:
     engine = wasmtime.Engine()
-    return WasmtimeInstance(engine, wasmtime.Module(engine, module), plan(QUIET))
+    return alone(engine, wasmtime.Module(engine, module), plan(QUIET))
 
 
 def on_reference(module: bytes) -> Instance:
@@ -572,7 +572,7 @@ def poor(text: str, **limits: int) -> Iterator[Shard]:
     compiled = wasmtime.Module(engine, group.module)
 
     def make_poor(_group: int) -> Instance:
-        made = WasmtimeInstance(engine, compiled, group)
+        made = alone(engine, compiled, group)
         assert made._store is not None
         made._store.set_limits(**limits)
         return made
@@ -671,7 +671,7 @@ def test_a_module_without_a_memory_is_an_instance_all_the_same() -> None:
     data = bytes(wasmtime.wat2wasm('(module (func (export "f") (result i32) (i32.const 7)))'))
     plan = GroupPlan("none", rewrite_module(data, "none", abi=False).module, "", 1, 1 << 16, 1024, 1024)
     engine = wasmtime.Engine()
-    instance = WasmtimeInstance(engine, wasmtime.Module(engine, plan.module), plan)
+    instance = alone(engine, wasmtime.Module(engine, plan.module), plan)
     assert list(instance.function("f")()) == [7]
     assert len(instance.memory()) == 0
     instance.close()

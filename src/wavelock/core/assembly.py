@@ -10,7 +10,7 @@ import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import numpy as np
@@ -35,10 +35,12 @@ from wavelock.core.runfile import create_run_file, next_run_file
 from wavelock.core.runtime import Parts
 from wavelock.core.shard import GroupPlan, ShardService
 from wavelock.core.shards import ShardSet
+from wavelock.core.turns import SentTurns, SharedTurns, SharingMailboxes, TurnsPort
 from wavelock.plugins.manager import Registry
 
 if TYPE_CHECKING:
     from wavelock.wasm_engines.interface import Engine
+    from wavelock.workers.interface import Workers
 
 
 class NoInference:
@@ -193,14 +195,14 @@ def assemble(profile: Profile, registry: Registry, sources: Sources) -> Parts:
             features=profile.engine.features,
         )
         header = header_digest(profile, digests(sources.modules))
-        mailboxes = undo.enter_context(contextlib.closing(_mailboxes(engine, registry)))
-        kernel = build_kernel(profile, groups, registry, header, mailboxes)
         transport = undo.enter_context(
             contextlib.closing(registry.transport(profile.transport.use, profile.transport.settings))
         )
         workers = undo.enter_context(
             contextlib.closing(registry.workers(profile.workers.use, profile.workers.settings))
         )
+        mailboxes = undo.enter_context(contextlib.closing(_mailboxes(engine, workers, registry)))
+        kernel = build_kernel(profile, groups, registry, header, mailboxes)
         links = workers.start(profile.workers.count, transport, lambda: ShardService(engine.open_shard), stack_bytes)
         shards = ShardSet(links, group_plans(groups, sources.modules))
         feed = undo.enter_context(contextlib.closing(sources.make_feed(kernel)))
@@ -212,6 +214,7 @@ def assemble(profile: Profile, registry: Registry, sources: Sources) -> Parts:
         started=_started(profile, reports, path),
         kernel=kernel,
         shards=shards,
+        turns=_turns(mailboxes, shards),
         feed=feed,
         inference=sources.inference,
         journal=journal,
@@ -222,9 +225,16 @@ def assemble(profile: Profile, registry: Registry, sources: Sources) -> Parts:
     )
 
 
-def _mailboxes(engine: Engine, registry: Registry) -> Mailboxes:
+def _mailboxes(engine: Engine, workers: Workers, registry: Registry) -> Mailboxes:
+    """The engine's own where its shards can reach them."""
     own: Callable[[], Mailboxes] | None = getattr(engine, "mailboxes", None)
-    return registry.mailboxes() if own is None else own()
+    return own() if own is not None and getattr(workers, "in_process", False) else registry.mailboxes()
+
+
+def _turns(mailboxes: Mailboxes, shards: ShardSet) -> TurnsPort:
+    if getattr(mailboxes, "shared", False):
+        return SharedTurns(cast("SharingMailboxes", mailboxes), shards)
+    return SentTurns(mailboxes, shards)
 
 
 def _check_features(profile: Profile, engine: Engine) -> None:

@@ -20,12 +20,13 @@ from wavelock.core.abi import FRAME_HEADER, TURN_HEADER, WORLD, EndReason, Fault
 from wavelock.core.digest import wave_digest
 from wavelock.core.effects import Effects
 from wavelock.core.errors import PluginError, UserError
-from wavelock.core.mailboxes import Commit, Mailboxes, Packed, Stop, wave_entropy
+from wavelock.core.mailboxes import Commit, Mailboxes, Stop, wave_entropy
 from wavelock.core.outbox import Effect, MalformedOutboxError, parse_outbox, read_effect
 from wavelock.core.population import Agent, Group, Population
 from wavelock.core.ports import SchedulerPort
 from wavelock.core.profile import LimitsSection
-from wavelock.core.shard import Turns, U32Array
+from wavelock.core.shard import U32Array
+from wavelock.core.turns import Outcome, WaveHeader
 from wavelock.core.wave import Answered, FaultRow, Input, Request, WaveRecord
 
 _NO_WAVE: Final = -1
@@ -78,7 +79,6 @@ class Kernel:
         self._seed = seed
         self._wave_ns = wave_ns
         self.batches: list[DueBatch] = []
-        self._bounced: list[tuple[int, bytes]] = []
         for subscribers in topics:
             for group in subscribers:
                 group.subscribes = True
@@ -237,25 +237,22 @@ class Kernel:
                 f"{ready_count} ready agents, each once: {plan[:8].tolist()}"
             )
 
-    def pack(self, plan: U32Array) -> Packed:
-        """Every planned agent's inbox."""
-        self.effects.record.plan = plan
+    def wave_header(self) -> WaveHeader:
+        """What the inboxes of this wave have in common."""
         time_ns = self.wave * self._wave_ns & 0xFFFFFFFFFFFFFFFF
-        packed = self.mailboxes.pack(plan, self.wave, time_ns, wave_entropy(self._seed, self.wave))
-        self._bounced = packed.bounced
-        return packed
+        return WaveHeader(self.wave, time_ns, wave_entropy(self._seed, self.wave))
 
     # ---- commit ----
 
-    def commit(self, turns: Turns) -> WaveRecord:
+    def commit(self, plan: U32Array, outcome: Outcome) -> WaveRecord:
         """Apply a wave's effects in plan order and close its record."""
-        record = self.effects.record
+        record, turns = self.effects.record, outcome.turns
+        record.plan = plan
         record.fuel, record.outbox_bytes = turns.fuel.copy(), turns.outbox_bytes.copy()
         record.fault_codes, record.fault_details = turns.faults.copy(), turns.details.copy()
         record.outboxes = bytes(turns.outboxes[: int(turns.outbox_bytes.sum())])
-        for agent, message in self._bounced:
+        for agent, message in outcome.bounced:
             self.effects.bounce(agent, message)
-        self._bounced = []
         self._apply_all(record)
         self._queue_requests(record)
         self.digest = record.digest = wave_digest(self.digest, record)

@@ -50,13 +50,14 @@ class Stop(IntEnum):
 
 
 class GroupBounds(NamedTuple):
-    """What mailboxes must know of a group. message: bytes of a payload, as mailbox_bytes. topics: those granted."""
+    """What must be known of a group. message: bytes of a payload; fuel: of a turn; topics: those that are granted."""
 
     message: int
     mailbox_bytes: int
     mailbox_frames: int
     drops_oldest: bool
     denied_is_fault: bool
+    fuel: int
     topics: frozenset[int]
 
 

@@ -59,6 +59,7 @@ class Group:
             mailbox_frames=limits.mailbox_frames,
             drops_oldest=limits.overflow != "reject",
             denied_is_fault=limits.denied == "fault",
+            fuel=int(limits.fuel_per_turn),
             topics=self.topics,
         )
 

@@ -28,6 +28,7 @@ from wavelock.core.kernel import DueBatch, Kernel
 from wavelock.core.ports import FeedPort, InferencePort, JournalPort
 from wavelock.core.shard import Turns
 from wavelock.core.shards import ShardSet
+from wavelock.core.turns import Outcome, TurnsPort
 from wavelock.core.wave import Answered, WaveRecord
 
 
@@ -45,6 +46,7 @@ class Parts:
     started: RunStarted
     kernel: Kernel
     shards: ShardSet
+    turns: TurnsPort
     feed: FeedPort
     inference: InferencePort
     journal: JournalPort | None
@@ -56,7 +58,9 @@ class Parts:
 
 OUTPUT_BYTES = 64 << 20
 """What is kept for `outputs()` at most, payloads together; everything is in the run file."""
-NO_TURNS = Turns(np.zeros(0, np.uint64), np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.uint32), b"")
+NO_TURNS = Outcome(
+    Turns(np.zeros(0, np.uint64), np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.uint32), b""), []
+)
 
 
 class RunLoop:
@@ -133,9 +137,7 @@ class RunLoop:
         self._create_and_drop()
         kernel.intake(self._collect(), parts.feed.take(wave))
         plan = kernel.plan()
-        packed = kernel.pack(plan)
-        turns = parts.shards.run(plan, packed.lengths, packed.inboxes) if len(plan) else NO_TURNS
-        record = kernel.commit(turns)
+        record = kernel.commit(plan, parts.turns.take(plan, kernel.wave_header()) if len(plan) else NO_TURNS)
         for batch in kernel.new_batches():
             parts.inference.submit(batch.wave, batch.model, [request.payload for request in batch.requests])
         if parts.journal is not None:

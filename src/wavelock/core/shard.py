@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from enum import IntEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 import msgspec
 import numpy as np
@@ -65,6 +65,8 @@ class Request(IntEnum):
     """body: u32 ids[n]; replies CAPTURED."""
     RESTORE = 7
     """body: u32 ids[n], u32 groups[n], u32 state bytes[n], states."""
+    TURNS = 8
+    """body: u32 places[n] in a plan that lies in memory which both sides share; replies TOOK."""
 
 
 class Reply(IntEnum):
@@ -79,6 +81,8 @@ class Reply(IntEnum):
     """body: msgpack (error class name, text)."""
     CAPTURED = 5
     """body: u32 state bytes[n], states."""
+    TOOK = 6
+    """body: msgpack Placed."""
 
 
 class Message(NamedTuple):
@@ -97,6 +101,19 @@ class Turns(NamedTuple):
     details: I32Array
     outbox_bytes: U32Array
     outboxes: Bytes
+
+
+class Placed(msgspec.Struct, frozen=True, array_like=True):
+    """Turns that were taken in shared memory.
+
+    address, size: of the outboxes, in order of the places. taken: bytes of mail that were read, with what each letter
+    takes besides. bounced: (place, agent, frame) that no inbox can ever hold.
+    """
+
+    address: int
+    size: int
+    taken: int
+    bounced: list[tuple[int, int, bytes]]
 
 
 class Shard(Protocol):
@@ -124,6 +141,13 @@ class Shard(Protocol):
         """Free everything. Safe to call twice."""
 
 
+class SharingShard(Shard, Protocol):
+    """A shard of an engine whose mailboxes are shared (`core.turns.SharingMailboxes`)."""
+
+    def take_turns(self, places: U32Array) -> Placed:
+        """One turn for each of these places of the plan, in order, as `run` would."""
+
+
 OpenShard = Callable[[Sequence[GroupPlan]], Shard]
 
 
@@ -137,6 +161,7 @@ class ShardService:
             Request.OPEN: self._open,
             Request.CREATE: self._create,
             Request.RUN: self._run,
+            Request.TURNS: self._turns,
             Request.DROP: self._drop,
             Request.CAPTURE: self._capture,
             Request.RESTORE: self._restore,
@@ -165,6 +190,10 @@ class ShardService:
         turns = self._opened.run(ids, lengths, body[8 * count :])
         parts = (turns.fuel, turns.faults, turns.details, turns.outbox_bytes)
         return Message(Reply.RAN, count, (*(part.tobytes() for part in parts), turns.outboxes))
+
+    def _turns(self, count: int, body: memoryview) -> Message:
+        placed = cast("SharingShard", self._opened).take_turns(np.frombuffer(body, "<u4", count))
+        return Message(Reply.TOOK, count, (msgspec.msgpack.encode(placed),))
 
     def _drop(self, count: int, body: memoryview) -> Message:
         self._opened.drop(np.frombuffer(body, "<u4", count))

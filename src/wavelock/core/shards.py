@@ -11,13 +11,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from wavelock.core.errors import EnvironmentFailure
 from wavelock.core.shard import (
     Bytes,
     GroupPlan,
     Message,
+    Placed,
     Reply,
     Request,
     Turns,
@@ -58,11 +61,14 @@ class Link(Protocol):
         """Wait for the reply; None when the worker is gone."""
 
 
+Places = npt.NDArray[np.intp]
+
+
 class _Part(NamedTuple):
     """What one worker does of a request: its number, and the places of its agents in the whole."""
 
     worker: int
-    places: np.typing.NDArray[np.intp]
+    places: Places
 
 
 class ShardSet:
@@ -139,6 +145,16 @@ class ShardSet:
         }
         replies = self._ask(requests, Reply.RAN)
         return _merge(len(plan), [(part, read_turns(len(part.places), replies[part.worker].body)) for part in parts])
+
+    def take_turns(self, plan: U32Array) -> list[tuple[Places, Placed]]:
+        """One turn for each planned agent, in shared memory: by worker, which places it took and what came of them."""
+        parts = self._parts(plan)
+        requests = {
+            part.worker: Message(Request.TURNS, len(part.places), (part.places.astype(np.uint32).tobytes(),))
+            for part in parts
+        }
+        replies = self._ask(requests, Reply.TOOK)
+        return [(part.places, msgspec.msgpack.decode(bytes(replies[part.worker].body), type=Placed)) for part in parts]
 
     def capture(self, ids: U32Array) -> list[bytes]:
         """The states of agents between two turns, in order of `ids`."""

@@ -48,7 +48,9 @@ class Instance(Protocol):
 class Engine(Protocol):
     """A member of the family. `open_shard` may be called from several threads at once.
 
-    It may have one method more, `mailboxes() -> core.mailboxes.Mailboxes`: what then carries the mail of its runs.
+    It may have one method more, `mailboxes() -> core.mailboxes.Mailboxes`: what then carries the mail of runs whose
+    workers are threads of this process, called before `open_shard`. With `core.turns.SharingMailboxes` its shards take
+    their turns by `take_turns`.
     """
 
     @property

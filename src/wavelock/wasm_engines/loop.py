@@ -93,31 +93,14 @@ class LoopShard:
         self._forget(number)
         plan = self._groups[group]
         agent = self._agents[number] = _Agent(plan, self._make_instance(group))
-        started = self._start(agent)
+        assert agent.instance is not None
+        started = start_instance(agent.instance, plan)
         if isinstance(started, Failure):
             agent.end(started)
             return plan.inbox_bytes
-        agent.spent = started
-        return agent.buffers[1]
-
-    @staticmethod
-    def _start(agent: _Agent) -> int | Failure:
-        """Start an agent's module and find its buffers; answers the fuel used."""
-        instance, plan = agent.instance, agent.plan
-        assert instance is not None
-        budget = plan.fuel_per_turn
-        try:
-            record, left = instance.function(reserved.START)(budget)
-        except Trap as trap:
-            return _trapped(instance, trap.fault, budget, plan)
-        memory, at = instance.memory(), record & 0xFFFFFFFF
-        if at + ABI_RECORD.size > len(memory):
-            return Failure(Fault.BAD_ABI, budget - left)
-        buffers = check_record(ABI_RECORD.unpack_from(memory, at), len(memory), plan)
-        if buffers is None:
-            return Failure(Fault.BAD_ABI, budget - left)
+        agent.spent, buffers = started
         agent.map_buffers(buffers)
-        return budget - left
+        return buffers[1]
 
     def run(self, ids: U32Array, inbox_bytes: U32Array, inboxes: memoryview) -> Turns:
         """See `core.shard.Shard`."""
@@ -140,11 +123,11 @@ class LoopShard:
                     if 0 <= result <= len(agent.outbox):
                         outboxes.append(bytes(agent.outbox[:result]))
                     else:
-                        failure = _bad_result(result, budget - left)
+                        failure = bad_result(result, budget - left)
                     used.append(budget - left)
                 except Trap as trap:
                     assert agent.instance is not None
-                    failure = _trapped(agent.instance, trap.fault, budget, agent.plan)
+                    failure = trapped(agent.instance, trap.fault, budget, agent.plan)
                     used.append(budget)
                 agent.spent = 0
             else:
@@ -201,12 +184,28 @@ class LoopShard:
             self._forget(number)
 
 
-def _bad_result(result: int, fuel: int) -> Failure:
+def start_instance(instance: Instance, plan: GroupPlan) -> tuple[int, Buffers] | Failure:
+    """Start an agent's module and find its buffers; answers the fuel used, too."""
+    budget = plan.fuel_per_turn
+    try:
+        record, left = instance.function(reserved.START)(budget)
+    except Trap as trap:
+        return trapped(instance, trap.fault, budget, plan)
+    memory, at = instance.memory(), record & 0xFFFFFFFF
+    if at + ABI_RECORD.size > len(memory):
+        return Failure(Fault.BAD_ABI, budget - left)
+    buffers = check_record(ABI_RECORD.unpack_from(memory, at), len(memory), plan)
+    if buffers is None:
+        return Failure(Fault.BAD_ABI, budget - left)
+    return budget - left, buffers
+
+
+def bad_result(result: int, fuel: int) -> Failure:
     """A negative answer is the agent's own code; a positive one past its buffer is no outbox."""
     return Failure(Fault.AGENT_CODE if result < 0 else Fault.MALFORMED_OUTBOX, fuel, result)
 
 
-def _trapped(instance: Instance, native: int, budget: int, plan: GroupPlan) -> Failure:
+def trapped(instance: Instance, native: int, budget: int, plan: GroupPlan) -> Failure:
     """What a trap stands for: the deterministic form's own word first, then the engine's.
 
     It uses the whole budget. A turn that ends by `unreachable` or outside its memory after a growth was refused is a

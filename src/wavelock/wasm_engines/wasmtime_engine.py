@@ -16,13 +16,18 @@ from wavelock.core.cache import ModuleCache
 from wavelock.core.errors import ModuleError
 from wavelock.core.form.features import TAIL_CALL
 from wavelock.core.form.limits import PAGE_BYTES
+from wavelock.core.mailboxes import Mailboxes
 from wavelock.core.shard import GroupPlan, Shard
+from wavelock.wasm_engines.hub.mailboxes import HubMailboxes, configure_for_hub, hub_module
+from wavelock.wasm_engines.hub.shard import HubShard
 from wavelock.wasm_engines.loop import LoopShard
-from wavelock.wasm_engines.wasmtime_instance import WasmtimeInstance
+from wavelock.wasm_engines.wasmtime_instance import alone
 
 GUARDED_AGENTS: Final = 4096
 """Above this many agents `auto` takes the dense layout: address space and mappings run out some way past 10,000."""
 _UNUSED: Final = ("tail_call", "memory64", "multi_memory", "gc", "function_references", "exceptions", "threads")
+_FOR_HUB: Final = {"multi_memory", "threads"}
+"""What the hub needs. Agents' modules have none of it: the deterministic form sees to that."""
 
 
 class WasmtimeEngine:
@@ -38,6 +43,8 @@ class WasmtimeEngine:
         self._engine: wasmtime.Engine | None = None
         self._modules: dict[str, wasmtime.Module] = {}
         self._reservation = 0
+        self._in_hub = False
+        self._mailboxes: HubMailboxes | None = None
 
     @property
     def version(self) -> str:
@@ -72,11 +79,13 @@ class WasmtimeEngine:
         # wasmtime aborts the process where the stack of async calls, which we make none of, is not larger.
         wasmtime._ffi.wasmtime_config_async_stack_size_set(config.ptr(), 2 * self._stack_bytes + (1 << 20))
         config.wasm_relaxed_simd = False
-        wasmtime._ffi.wasmtime_config_wasm_branch_hinting_set(config.ptr(), True)
-        for feature in _UNUSED:
-            if feature.replace("_", "-") in self._features:
-                continue
+        unused = set(_UNUSED) - {feature.replace("-", "_") for feature in self._features}
+        if self._in_hub:
+            configure_for_hub(config)
+            unused -= _FOR_HUB
+        for feature in sorted(unused):
             getattr(wasmtime._ffi, f"wasmtime_config_wasm_{feature}_set")(config.ptr(), False)
+        wasmtime._ffi.wasmtime_config_wasm_branch_hinting_set(config.ptr(), True)
         if self.memory_layout == "dense":
             # A memory that may not move can be viewed once and for all; its growth ends with the reservation.
             wasmtime._ffi.wasmtime_config_memory_reservation_set(config.ptr(), self._reservation)
@@ -92,8 +101,7 @@ class WasmtimeEngine:
 
     def _compile(self, plan: GroupPlan) -> wasmtime.Module:
         engine = self._opened()
-        layout = f"{self.memory_layout} {self._reservation} {self._stack_bytes}"
-        key = f"{self.version} {plan.digest} {layout} {sorted(self._features)}"
+        key = f"{self.version} {plan.digest} {self._key}"
         stored = self._cache.load(key) if self._cache else None
         if stored is not None:
             try:
@@ -111,7 +119,25 @@ class WasmtimeEngine:
     def open_shard(self, groups: Sequence[GroupPlan]) -> Shard:
         """See `interface.Engine`."""
         engine, modules = self._opened(), [self._module(plan) for plan in groups]
-        return LoopShard(groups, lambda group: WasmtimeInstance(engine, modules[group], groups[group]))
+        if self._mailboxes is not None:
+            return HubShard(self._mailboxes, self._courier(), groups, modules)
+        return LoopShard(groups, lambda group: alone(engine, modules[group], groups[group]))
+
+    def mailboxes(self) -> Mailboxes:
+        """See `interface.Engine`. Shards opened from now on reach them."""
+        self._in_hub = True
+        self._mailboxes = HubMailboxes(self._opened(), self._key, shared=True)
+        return self._mailboxes
+
+    def _courier(self) -> wasmtime.Module:
+        with self._lock:
+            return hub_module(self._opened(), self._key, "courier.wat")
+
+    @property
+    def _key(self) -> str:
+        """What tells one configuration from another."""
+        layout = f"{self.memory_layout} {self._reservation} {self._stack_bytes}"
+        return f"{layout} {sorted(self._features)} {'hub' if self._in_hub else 'alone'}"
 
     def close(self) -> None:
         """See `interface.Engine`."""

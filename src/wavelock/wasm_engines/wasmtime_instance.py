@@ -36,12 +36,12 @@ _STACK_OVERFLOW: Final = _Codes.WASMTIME_TRAP_CODE_STACK_OVERFLOW.value
 class WasmtimeInstance:
     """An `interface.Instance`."""
 
-    def __init__(self, engine: wasmtime.Engine, module: wasmtime.Module, plan: GroupPlan) -> None:
+    def __init__(self, store: wasmtime.Store, module: wasmtime.Module, plan: GroupPlan) -> None:
+        """Raises EnvironmentFailure where the host cannot make one more."""
         self._plan = plan
-        self._store: wasmtime.Store | None = wasmtime.Store(engine)
-        self._store.set_limits(instances=1, tables=TABLES)
+        self._store: wasmtime.Store | None = store
         try:
-            self._instance = wasmtime.Instance(self._store, module, [])
+            self.raw = wasmtime.Instance(store, module, [])
         except (wasmtime.WasmtimeError, wasmtime.Trap) as error:
             raise EnvironmentFailure(
                 f"{plan.name}: wasmtime cannot make one more instance: {error}; run fewer agents, or raise what "
@@ -58,7 +58,7 @@ class WasmtimeInstance:
         return self._store
 
     def _export(self, name: str) -> Any:
-        return find_export(self._live(), self._instance, name)
+        return find_export(self._live(), self.raw, name)
 
     def function(self, name: str) -> Callable[..., Sequence[int]]:
         """See `interface.Instance`."""
@@ -106,16 +106,7 @@ class WasmtimeInstance:
             code = raw.failure(error)
         except wasmtime.WasmtimeError as failure:
             raise EnvironmentFailure(f"{self._plan.name}: {failure}") from None
-        raise self._trap(code)
-
-    def _trap(self, code: int) -> Exception:
-        if code in _FAULTS:
-            return Trap(_FAULTS[code])
-        if code == _STACK_OVERFLOW:
-            return EnvironmentFailure(
-                f"{self._plan.name}: wasmtime's stack ended before limits.stack did; lower limits.stack"
-            )
-        return EnvironmentFailure(f"{self._plan.name}: wasmtime stopped with trap code {code}, which no agent causes")
+        raise trap_of(code, self._plan.name)
 
     def memory(self) -> memoryview:
         """See `interface.Instance`."""
@@ -138,3 +129,19 @@ class WasmtimeInstance:
         if self._store is not None:
             self._store.close()
             self._store = None
+
+
+def alone(engine: wasmtime.Engine, module: wasmtime.Module, plan: GroupPlan) -> WasmtimeInstance:
+    """An instance in a store of its own, so that closing it gives its memory back."""
+    store = wasmtime.Store(engine)
+    store.set_limits(instances=1, tables=TABLES)
+    return WasmtimeInstance(store, module, plan)
+
+
+def trap_of(code: int, name: str) -> Trap:
+    """What a trap code stands for. Raises EnvironmentFailure, beginning with `name`, for what no agent causes."""
+    if code in _FAULTS:
+        return Trap(_FAULTS[code])
+    if code == _STACK_OVERFLOW:
+        raise EnvironmentFailure(f"{name}: wasmtime's stack ended before limits.stack did; lower limits.stack")
+    raise EnvironmentFailure(f"{name}: wasmtime stopped with trap code {code}, which no agent causes")

@@ -129,6 +129,8 @@ class _InlineEnd:
 class InlineWorkers:
     """The member."""
 
+    in_process = True
+
     def __init__(self, _settings: NoSettings) -> None:
         self._ends: list[_InlineEnd] = []
 

@@ -12,7 +12,10 @@ MakeService = Callable[[], ShardService]
 
 
 class Workers(Protocol):
-    """A member of the family: starts workers and hands out the orchestrator's end of each link."""
+    """A member of the family: starts workers and hands out the orchestrator's end of each link.
+
+    One whose workers are all threads of this process says so with an attribute `in_process = True`.
+    """
 
     def start(
         self, count: int, transport: Transport, make_service: MakeService, stack_bytes: int

@@ -18,6 +18,8 @@ _log = logging.getLogger("wavelock.worker")
 class ThreadWorkers:
     """The member."""
 
+    in_process = True
+
     def __init__(self, _settings: NoSettings) -> None:
         self._threads: list[threading.Thread] = []
         self._ends: list[Endpoint] = []

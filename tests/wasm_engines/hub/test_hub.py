@@ -18,6 +18,7 @@ from wavelock.core.assembly import build_kernel, resolve_groups
 from wavelock.core.kernel import Kernel
 from wavelock.core.mailboxes import GroupBounds, Mailboxes, PlainMailboxes
 from wavelock.core.shard import Turns
+from wavelock.core.turns import Outcome
 from wavelock.core.wave import Input, WaveRecord
 from wavelock.plugins.manager import Registry
 from wavelock.wasm_engines.hub.mailboxes import open_mailboxes
@@ -157,8 +158,8 @@ class Twin:
         fits = [kernel.input_fits(row.agent, len(row.payload), 0, 0) for row in inputs]
         kernel.intake([], inputs)
         plan = kernel.plan()
-        packed = kernel.pack(plan)
-        record = kernel.commit(random_turns(dice, len(plan), agents))
+        packed = kernel.mailboxes.pack(plan, *kernel.wave_header())
+        record = kernel.commit(plan, Outcome(random_turns(dice, len(plan), agents), packed.bounced))
         return {
             "record": shown(record),
             "drops": drops,
@@ -211,7 +212,7 @@ def test_the_waves_above_have_everything(registry: Registry, folder: Path) -> No
 
 
 BOUNDS: Final = GroupBounds(
-    1 << 20, 1 << 30, 1 << 20, drops_oldest=False, denied_is_fault=False, topics=frozenset((0,))
+    1 << 20, 1 << 30, 1 << 20, drops_oldest=False, denied_is_fault=False, fuel=1, topics=frozenset((0,))
 )
 
 

@@ -223,7 +223,7 @@ def _mutable_words(module: Module, values: Sequence[int]) -> list[int]:
 def _open_wasmtime(level: str) -> Open:
     import wasmtime
 
-    from wavelock.wasm_engines.wasmtime_instance import WasmtimeInstance
+    from wavelock.wasm_engines.wasmtime_instance import alone
 
     config = wasmtime.Config()
     config.cranelift_opt_level = level
@@ -236,7 +236,7 @@ def _open_wasmtime(level: str) -> Open:
     def opened(prepared: Prepared) -> Callable[[], Subject]:
         module = wasmtime.Module(engine, prepared.form.module)
         plan = plan_of(prepared.form)
-        return lambda: InstanceSubject(WasmtimeInstance(engine, module, plan), prepared)
+        return lambda: InstanceSubject(alone(engine, module, plan), prepared)
 
     return opened
 

@@ -1,5 +1,5 @@
-// build: -matomics -mbulk-memory -fno-builtin -Wl,--import-memory -Wl,--shared-memory -Wl,--max-memory=4294901760 -Wl,-z,stack-size=16
-/* hub: the mailboxes of a run, the inboxes of a wave and its commit, in WebAssembly.
+// build: -matomics -mbulk-memory -fno-builtin -Wl,--import-memory -Wl,--shared-memory -Wl,--import-table -Wl,--max-memory=4294901760 -Wl,-z,stack-size=16
+/* hub: the mailboxes of a run, the turns of a wave and its commit, in WebAssembly.
  *
  * README.md beside this file has a picture of the memory. Rules:
  * - Everything lies in one imported memory. Where each part begins is in `control`, which the host writes.
@@ -23,17 +23,21 @@ enum { SEND = 1, PUBLISH, INFER, PUT, GET, SPAWN, STOP, TIMER, LOG, YIELD, EXIT,
 enum { MESSAGE = 2, UNDELIVERABLE = 6 };
 enum { AGENT_ENDED = 2, MAILBOX_FULL = 3, TOO_LARGE = 4 };
 
-/* Why `pack` and `commit` stopped; hub.py has the same names. */
-enum stop { DONE, GROW, BOUNCE, FAULT, MALFORMED, GRANTS, EFFECT, LOST, EXITED, STALE };
+/* Why `pack`, `turns` and `commit` stopped; mailboxes.py and shard.py have the same numbers. */
+enum stop { DONE, GROW, BOUNCE, FAULT, MALFORMED, GRANTS, EFFECT, LOST, EXITED, STALE, ABSENT, BAD_RESULT };
 
-/* One agent's mailbox: a list of letters. Places in the log are in bytes from its beginning; 0 is none. */
+/* One agent: its mailbox, a list of letters, and its instance. A cache line. */
 typedef struct {
-    u32 first, last;
+    u32 first, last; /* places in the log, in bytes from its beginning; 0 is none */
     u32 frames, bytes;
     u32 room; /* what its inbox takes, without the turn header */
     u32 group;
     u32 ended;
+    u32 courier; /* its place in the table of its worker's store; 0: it has no instance that can take a turn */
+    u32 inbox, outbox, outbox_bytes; /* its buffers, in its own memory */
     u32 unused;
+    u64 spent; /* fuel that its start used, before its first turn */
+    u64 unused_too;
 } box_t;
 
 /* What a group's agents may do. */
@@ -42,6 +46,7 @@ typedef struct {
     u32 mailbox_bytes; /* bounds of a mailbox */
     u32 mailbox_frames;
     u32 flags;
+    u64 fuel; /* of a turn */
 } group_t;
 enum { DROPS_OLDEST = 1, DENIED_IS_FAULT = 2 };
 
@@ -68,7 +73,7 @@ typedef struct {
     u32 groups, topics, grants, lists, members;
     u32 log, log_bytes, log_end, live;
     u32 plan, turns, lengths, inboxes;
-    u32 faults, outboxes, scratch;
+    u32 faults, details, fuel, outboxes, scratch;
     /* How far `pack` or `commit` has come. */
     u32 turn, stage, at, end, frame, member;
     u32 filled, taken;
@@ -78,10 +83,22 @@ typedef struct {
     u64 wave, time_ns, entropy;
 } control_t;
 
+/* What one worker is at: turns of the plan at `places`, one after the other. Outboxes go behind one another to `out`. */
+typedef struct {
+    u32 places, turns, turn;
+    u32 out, out_bytes, at;
+    u32 taken; /* bytes of the log that its agents have read */
+    u32 unused;
+    u64 left; /* fuel, after a turn */
+    header_t header;
+} worker_t;
+
 #define control ((control_t *)1024)
 #define AT(type, address) ((type *)(uintptr_t)(address))
 
-EXPORT(layout) u32 layout(void) { return sizeof(control_t) << 16 | sizeof(box_t) << 8 | sizeof(group_t); }
+EXPORT(layout) u32 layout(void) {
+    return sizeof(control_t) << 24 | sizeof(worker_t) << 16 | sizeof(box_t) << 8 | sizeof(group_t);
+}
 
 static inline box_t *box_of(u32 agent) { return AT(box_t, control->boxes) + agent; }
 static inline group_t *group_of(const box_t *box) { return AT(group_t, control->groups) + box->group; }
@@ -272,6 +289,97 @@ EXPORT(pack) u32 pack(void) {
         control->filled = control->taken = 0;
     }
     if (!control->live) control->log_end = sizeof(letter_t);
+    return DONE;
+}
+
+/* ---- turns ---- */
+
+/* courier.wat: a turn of one agent, from the letters to the outbox. Answers what the turn answers. */
+typedef int32_t (*courier_t)(worker_t *worker, u32 log, u32 letter, u32 frames, u32 inbox, u32 outbox, u32 most,
+                             u32 to, u64 budget);
+
+/* How many of an agent's frames its inbox takes now, with their bytes in `filled`; -1 where one never fits. */
+static inline int32_t fitting(const box_t *box, u32 *filled) {
+    u32 place = box->first, frames = 0, bytes = 0;
+    for (; frames < box->frames; frames++) {
+        const letter_t *letter = letter_at(place);
+        if (letter->bytes > box->room) return -1;
+        if (letter->bytes > box->room - bytes) break;
+        bytes += letter->bytes;
+        place = letter->next;
+    }
+    *filled = bytes;
+    return (int32_t)frames;
+}
+
+/* Take the frame off a mailbox that made `turns` answer BOUNCE. Answers its letter's place; it lies there still. */
+EXPORT(take_bounced) u32 take_bounced(worker_t *worker, u32 agent) {
+    box_t *box = box_of(agent);
+    u32 before = 0, place = box->first;
+    while (letter_at(place)->bytes <= box->room) {
+        before = place;
+        place = letter_at(place)->next;
+    }
+    letter_t *letter = letter_at(place);
+    if (before)
+        letter_at(before)->next = letter->next;
+    else
+        box->first = letter->next;
+    if (box->last == place) box->last = before;
+    box->frames--;
+    box->bytes -= letter->bytes;
+    worker->taken += sizeof(letter_t) + letter->bytes;
+    return place;
+}
+
+/* Let a worker's agents take their turns, from where it stopped last. A trap leaves `turn` at the agent that caused it,
+ * whose mail is taken by then. */
+EXPORT(turns) u32 turns(worker_t *worker) {
+    const u32 *plan = AT(u32, control->plan), *places = AT(u32, worker->places);
+    u32 *lengths = AT(u32, control->lengths);
+    u64 *fuel = AT(u64, control->fuel);
+    u8 *ready = AT(u8, control->ready);
+    for (; worker->turn < worker->turns; worker->turn++) {
+        u32 place = places[worker->turn], agent = plan[place];
+        box_t *box = box_of(agent);
+        if (worker->at + box->outbox_bytes > worker->out_bytes) return GROW;
+        u32 letter = box->first, frames = box->frames;
+        if (box->bytes <= box->room) {
+            worker->taken += box->bytes + sizeof(letter_t) * frames;
+            box->first = box->last = box->frames = box->bytes = 0;
+            ready[agent] = 0;
+        } else {
+            u32 bytes, left = box->frames;
+            int32_t some = fitting(box, &bytes);
+            if (some < 0) return BOUNCE;
+            frames = (u32)some;
+            worker->taken += bytes + sizeof(letter_t) * frames;
+            for (u32 at = frames; at; at--) box->first = letter_at(box->first)->next;
+            box->frames = left - frames;
+            box->bytes -= bytes;
+            if (!box->frames) box->last = 0;
+            ready[agent] = box->frames != 0;
+        }
+        if (!box->courier) return ABSENT;
+        worker->header.wave = control->wave;
+        worker->header.time_ns = control->time_ns;
+        worker->header.entropy = mix((control->entropy + agent) * GOLDEN + GOLDEN);
+        worker->header.self = agent;
+        worker->header.frames = frames;
+        u64 budget = group_of(box)->fuel;
+        u64 given = budget - box->spent;
+        box->spent = 0;
+        int32_t result = ((courier_t)(uintptr_t)box->courier)(worker, control->log, letter, frames, box->inbox,
+                                                              box->outbox, box->outbox_bytes,
+                                                              worker->out + worker->at, given);
+        fuel[place] = budget - worker->left;
+        if ((u32)result > box->outbox_bytes) {
+            lengths[place] = (u32)result;
+            return BAD_RESULT;
+        }
+        lengths[place] = (u32)result;
+        worker->at += (u32)result;
+    }
     return DONE;
 }
 

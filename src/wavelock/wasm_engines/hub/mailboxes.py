@@ -8,8 +8,10 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from importlib import metadata, resources
+from itertools import pairwise
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import wasmtime
 from blake3 import blake3
@@ -17,33 +19,53 @@ from blake3 import blake3
 from wavelock.core.abi import FRAME_HEADER, Reason, frame_bytes
 from wavelock.core.cache import ModuleCache
 from wavelock.core.mailboxes import Commit, GroupBounds, Mailboxes, Packed, Stop
-from wavelock.core.shard import I32Array, U8Array, U32Array
+from wavelock.core.shard import Bytes, I32Array, Placed, Turns, U8Array, U32Array, gather
+from wavelock.core.shards import Places
+from wavelock.core.turns import WaveHeader
 from wavelock.wasm_engines.hub.memory import HubMemory, Part
 from wavelock.wasm_engines.wasmtime_calls import function_of
 
 CONTROL: Final = (
     "agents", "boxes", "ready", "groups", "topics", "grants", "lists", "members", "log", "log_bytes", "log_end", "live",
-    "plan", "turns", "lengths", "inboxes", "faults", "outboxes", "scratch", "turn", "stage", "at", "end", "frame",
-    "member", "filled", "taken", "exiting", "stale", "receiver", "reason", "messages",
+    "plan", "turns", "lengths", "inboxes", "faults", "details", "fuel", "outboxes", "scratch", "turn", "stage", "at",
+    "end", "frame", "member", "filled", "taken", "exiting", "stale", "receiver", "reason", "messages",
 )  # fmt: skip
 """The u32 words of `control_t`."""
 WIDE: Final = ("wave", "time_ns", "entropy")
 """Its u64 words, behind those."""
-BOX: Final = np.dtype(
-    [(name, "<u4") for name in ("first", "last", "frames", "bytes", "room", "group", "ended", "unused")]
+BOX_WORDS: Final = (
+    "first", "last", "frames", "bytes", "room", "group", "ended", "courier", "inbox", "outbox", "outbox_bytes",
+    "unused",
+)  # fmt: skip
+"""The u32 words of `box_t`."""
+BOX: Final = np.dtype([*((name, "<u4") for name in BOX_WORDS), ("spent", "<u8"), ("unused_too", "<u8")])
+GROUP: Final = np.dtype(
+    [*((name, "<u4") for name in ("message", "mailbox_bytes", "mailbox_frames", "flags")), ("fuel", "<u8")]
 )
-GROUP: Final = np.dtype([(name, "<u4") for name in ("message", "mailbox_bytes", "mailbox_frames", "flags")])
+WORKER: Final = np.dtype(
+    [
+        *((name, "<u4") for name in ("places", "turns", "turn", "out", "out_bytes", "at", "taken", "unused")),
+        ("left", "<u8"),
+        ("header", "V32"),
+    ]
+)
 LETTER_BYTES: Final = 8
 _DROPS_OLDEST, _DENIED_IS_FAULT = 1, 2
 _CONTROL_AT: Final = 1024
 _CONTROL_BYTES: Final = 4 * len(CONTROL) + 8 * len(WIDE)
-_GROW, _BOUNCE = 1, 2
+GROW: Final = 1
+BOUNCE: Final = 2
+"""Stops that no commit shows: a part is full; a frame is larger than its receiver's inbox."""
 _HEADER_BYTES: Final = 32
 _FUNCTIONS: Final = {
     "layout": 0, "put": 4, "greet": 4, "drop_oldest": 2, "take_first": 1, "clear": 1, "move_log": 2, "inbox_bytes": 0,
     "pack": 0, "commit": 0,
 }  # fmt: skip
 """The functions of hub.c, and how many arguments they take."""
+_STRIDE: Final = BOX.itemsize // 4
+_FRAMES, _BYTES, _ROOM, _ENDED, _COURIER = (
+    BOX_WORDS.index(name) for name in ("frames", "bytes", "room", "ended", "courier")
+)
 _STOPS: Final = {int(stop): stop for stop in Stop}
 _WORD: Final = {name: at for at, name in enumerate(CONTROL)}
 _AGENTS, _LIVE, _LOG_BYTES, _LOG_END = (_WORD[name] for name in ("agents", "live", "log_bytes", "log_end"))
@@ -53,7 +75,8 @@ _MESSAGES: Final = _WORD["messages"]
 _PARTS: Final[dict[str, Any]] = {
     "boxes": BOX,
     "groups": GROUP,
-    **dict.fromkeys(("lists", "members", "plan", "lengths", "faults"), np.uint32),
+    **dict.fromkeys(("lists", "members", "plan", "lengths", "faults", "details"), np.uint32),
+    "fuel": np.uint64,
     **dict.fromkeys(("ready", "grants", "log", "inboxes", "outboxes", "scratch"), np.uint8),
 }
 """The parts of the memory, and what their entries are."""
@@ -63,42 +86,45 @@ def configure_for_hub(config: wasmtime.Config) -> None:
     """What an engine needs that runs the hub."""
     wasmtime._ffi.wasmtime_config_wasm_threads_set(config.ptr(), True)
     wasmtime._ffi.wasmtime_config_shared_memory_set(config.ptr(), True)
+    wasmtime._ffi.wasmtime_config_wasm_multi_memory_set(config.ptr(), True)
 
 
 def open_mailboxes() -> Mailboxes:
     """Mailboxes of their own, beside whatever engine runs the agents. Raises EnvironmentFailure."""
     config = wasmtime.Config()
     configure_for_hub(config)
-    engine = wasmtime.Engine(config)
-    module = hub_module(engine, metadata.version("wasmtime"), ModuleCache("wasmtime"))
-    return HubMailboxes(wasmtime.Store(engine), module, HubMemory(engine))
+    return HubMailboxes(wasmtime.Engine(config), "alone", shared=False)
 
 
-def hub_module(engine: wasmtime.Engine, key: str, cache: ModuleCache) -> wasmtime.Module:
-    """The compiled hub. key: what tells this engine's configuration from others."""
-    data = resources.files(__package__).joinpath("hub.wasm").read_bytes()
-    name = f"hub {key} {blake3(data).hexdigest()}"
-    stored = cache.load(name)
+def hub_module(engine: wasmtime.Engine, key: str, name: str = "hub.wasm") -> wasmtime.Module:
+    """A module of this folder, compiled, and kept on disk. key: what tells the engine's configuration from others."""
+    data = resources.files(__package__).joinpath(name).read_bytes()
+    cache, key = ModuleCache("hub"), f"{metadata.version('wasmtime')} {key} {blake3(data).hexdigest()}"
+    stored = cache.load(key)
     if stored is not None:
         try:
             return wasmtime.Module.deserialize(engine, stored)
         except wasmtime.WasmtimeError:
             pass  # written by another build of wasmtime
-    module = wasmtime.Module(engine, data)
-    cache.store(name, bytes(module.serialize()))
+    module = wasmtime.Module(engine, data.decode() if name.endswith(".wat") else data)
+    cache.store(key, bytes(module.serialize()))
     return module
 
 
 class HubMailboxes:
     """A `core.mailboxes.Mailboxes`."""
 
-    def __init__(self, store: wasmtime.Store, module: wasmtime.Module, memory: HubMemory) -> None:
-        """The store is closed with this."""
-        self._store = store
-        self._memory = memory
-        instance = wasmtime.Instance(store, module, [memory.shared])
+    def __init__(self, engine: wasmtime.Engine, key: str, *, shared: bool) -> None:
+        """key: what tells the engine's configuration from others. shared: with shards of the same engine."""
+        self.engine = engine
+        self.module = hub_module(engine, key)
+        self.memory = memory = HubMemory(engine)
+        self.shared = shared
+        self._store = store = wasmtime.Store(engine)
+        table = wasmtime.Table(store, wasmtime.TableType(wasmtime.ValType.funcref(), wasmtime.Limits(1, None)), None)
+        instance = wasmtime.Instance(store, self.module, [memory.shared, table])
         call = {name: function_of(store, instance, name, count) for name, count in _FUNCTIONS.items()}
-        expected = _CONTROL_BYTES << 16 | BOX.itemsize << 8 | GROUP.itemsize
+        expected = _CONTROL_BYTES << 24 | WORKER.itemsize << 16 | BOX.itemsize << 8 | GROUP.itemsize
         if call["layout"]() & 0xFFFFFFFF != expected:
             raise RuntimeError("hub.wasm and the package differ in their layout; build it anew")
         self._call = call
@@ -114,6 +140,7 @@ class HubMailboxes:
         self.words[_LOG_BYTES], self.words[_LOG_END] = self._parts["log"].size, LETTER_BYTES
         self._scratch = self._parts["scratch"].array.data
         self._box_words = memoryview(b"").cast("I")
+        self._laid_out = False
         self._closed = False
 
     def _need(self, name: str, count: int) -> Any:
@@ -131,7 +158,7 @@ class HubMailboxes:
         rows, grants = self._need("groups", len(groups)), self._need("grants", len(groups) * topics)
         for at, group in enumerate(groups):
             flags = _DROPS_OLDEST * group.drops_oldest | _DENIED_IS_FAULT * group.denied_is_fault
-            rows[at] = (group.message, group.mailbox_bytes, group.mailbox_frames, flags)
+            rows[at] = (group.message, group.mailbox_bytes, group.mailbox_frames, flags, group.fuel)
             for topic in range(topics):
                 grants[at * topics + topic] = topic in group.topics
         self.words[_WORD["topics"]] = topics
@@ -156,7 +183,8 @@ class HubMailboxes:
         first = self.words[_AGENTS]
         end = first + count
         boxes, ready = self._need("boxes", end), self._need("ready", end)
-        boxes[first:end] = (0, 0, 0, 0, room, group, 0, 0)
+        boxes[first:end] = np.zeros(1, BOX)
+        boxes["room"][first:end], boxes["group"][first:end] = room, group
         ready[first:end] = 0
         self.words[_AGENTS] = end
         self._box_words = self._parts["boxes"].array.view(np.uint32).data
@@ -170,7 +198,7 @@ class HubMailboxes:
     def greet(self, first: int, count: int, start: bytes, directory: bytes) -> None:
         """See `Mailboxes`."""
         self._fill_scratch(start + directory)
-        while self._greet(first, count, len(start), len(directory)) & 0xFF == _GROW:
+        while self._greet(first, count, len(start), len(directory)) & 0xFF == GROW:
             self._make_room(count * (len(start) + len(directory) + 2 * LETTER_BYTES))
 
     def set_room(self, ids: U32Array, rooms: U32Array) -> None:
@@ -179,18 +207,18 @@ class HubMailboxes:
 
     def room(self, agent: int) -> int:
         """See `Mailboxes`."""
-        return self._box_words[8 * agent + 4]
+        return self._box_words[_STRIDE * agent + _ROOM]
 
     def held(self, agent: int) -> tuple[int, int]:
         """See `Mailboxes`."""
-        return self._box_words[8 * agent + 2], self._box_words[8 * agent + 3]
+        return self._box_words[_STRIDE * agent + _FRAMES], self._box_words[_STRIDE * agent + _BYTES]
 
     def put(self, agent: int, frame: bytes, more_frames: int = 0, more_bytes: int = 0) -> int:
         """See `Mailboxes`."""
         self._fill_scratch(frame)
         while True:
             answer = ctypes.c_int32(self._put(agent, len(frame), more_frames, more_bytes)).value
-            if answer != -_GROW:
+            if answer != -GROW:
                 return answer if answer == 0 else Reason(answer)
             self._make_room(len(frame) + LETTER_BYTES)
 
@@ -201,18 +229,18 @@ class HubMailboxes:
     def end(self, agent: int) -> None:
         """See `Mailboxes`."""
         self._call["clear"](agent)
-        self._box_words[8 * agent + 6] = 1
+        self._box_words[_STRIDE * agent + _ENDED] = 1
         self.ready[agent] = 0
 
     def mail(self, agent: int) -> list[bytes]:
         """See `Mailboxes`."""
-        place, found = self._box_words[8 * agent], []
+        place, found = self._box_words[_STRIDE * agent], []
         for _ in range(self.held(agent)[0]):
-            place, frame = self._letter(place)
+            place, frame = self.letter(place)
             found.append(frame)
         return found
 
-    def _letter(self, place: int) -> tuple[int, bytes]:
+    def letter(self, place: int) -> tuple[int, bytes]:
         """A letter: where the next one is, and its frame."""
         log, begin = self._array("log"), place + LETTER_BYTES
         following, size = log[place:begin].view(np.uint32).tolist()
@@ -221,10 +249,10 @@ class HubMailboxes:
     def restore(self, agent: int, mail: Sequence[bytes], room: int, *, ready: bool) -> None:
         """See `Mailboxes`."""
         self._call["clear"](agent)
-        self._box_words[8 * agent + 4] = 0xFFFFFFFF
+        self._box_words[_STRIDE * agent + _ROOM] = 0xFFFFFFFF
         for frame in mail:
             self.put(agent, frame, 0xFFFFFFFF, 0xFFFFFFFF)
-        self._box_words[8 * agent + 4] = room
+        self._box_words[_STRIDE * agent + _ROOM] = room
         self.ready[agent] = ready
 
     def _make_room(self, size: int) -> None:
@@ -232,9 +260,9 @@ class HubMailboxes:
         log = self._parts["log"]
         needed = 2 * (self.words[_LIVE] + size) + LETTER_BYTES
         larger = max(log.size, 1 << (needed - 1).bit_length())
-        address = self._memory.allocate(larger)
+        address = self.memory.allocate(larger)
         self._move_log(address, larger)
-        self._memory.free(log.address, log.size)
+        self.memory.free(log.address, log.size)
         log.take(address, larger)
 
     # ---- topics ----
@@ -265,6 +293,62 @@ class HubMailboxes:
         words[_TURN] = words[_STAGE] = words[_WORD["filled"]] = words[_WORD["taken"]] = 0
         return count
 
+    def share(self, plan: U32Array, header: WaveHeader) -> None:
+        """See `core.turns.SharingMailboxes`."""
+        count = self._take_plan(plan)
+        for name in ("faults", "details", "fuel"):
+            self._need(name, count)[:count] = 0
+        self._wide[0], self._wide[1], self._wide[2] = header
+
+    def collect(self, parts: Sequence[tuple[Places, Placed]]) -> Turns:
+        """See `core.turns.SharingMailboxes`."""
+        count = self.words[_WORD["turns"]]
+        self.words[_LIVE] -= sum(placed.taken for _, placed in parts)
+        if not self.words[_LIVE]:
+            self.words[_LOG_END] = LETTER_BYTES
+        lengths = self._array("lengths")[:count].copy()
+        if len(parts) == 1:
+            address, size, *_ = msgspec.structs.astuple(parts[0][1])
+            outboxes: Bytes = self.memory.view(address, size).data if size else b""
+            self.words[_WORD["outboxes"]] = address
+            self._laid_out = True
+        else:
+            outboxes = self._in_order(parts, lengths)
+        columns = (self._array(name)[:count].copy() for name in ("fuel", "faults", "details"))
+        fuel, faults, details = columns
+        return Turns(fuel, faults.view(np.int32), details.view(np.int32), lengths, outboxes)
+
+    def _in_order(self, parts: Sequence[tuple[Places, Placed]], lengths: U32Array) -> bytes:
+        """The outboxes of several workers, in plan order."""
+        pieces = [self.memory.view(placed.address, placed.size).tobytes() for _, placed in parts]
+        if all(one[-1] < other[0] for (one, _), (other, _) in pairwise(parts)):
+            return b"".join(pieces)
+        starts, base = np.zeros(len(lengths), np.uint64), 0
+        for places, placed in parts:
+            ends = np.cumsum(lengths[places], dtype=np.uint64)
+            starts[places] = ends - lengths[places] + np.uint64(base)
+            base += placed.size
+        return gather(b"".join(pieces), starts, lengths)
+
+    @property
+    def boxes(self) -> Any:
+        """One row of BOX for each agent, writable. Valid until the next `add`."""
+        return self._array("boxes")
+
+    def planned(self, place: int) -> int:
+        """The agent at a place of the plan."""
+        return int(self._array("plan")[place])
+
+    def result(self, place: int) -> tuple[int, int]:
+        """The fuel that a turn used, and what it answered."""
+        return int(self._array("fuel")[place]), int(self._array("lengths").view(np.int32)[place])
+
+    def failed(self, place: int, fault: int, detail: int, fuel: int) -> None:
+        """The outcome of a turn that failed."""
+        self._array("faults").view(np.int32)[place] = fault
+        self._array("details").view(np.int32)[place] = detail
+        self._array("fuel")[place], self._array("lengths")[place] = fuel, 0
+
     def pack(self, plan: U32Array, wave: int, time_ns: int, entropy: int) -> Packed:
         """See `Mailboxes`."""
         count, words = self._take_plan(plan), self.words
@@ -272,24 +356,30 @@ class HubMailboxes:
         words[_AT] = 0
         self._wide[0], self._wide[1], self._wide[2] = wave, time_ns, entropy
         bounced = []
-        while self._pack() & 0xFF == _BOUNCE:
+        while self._pack() & 0xFF == BOUNCE:
             agent = int(plan[words[_TURN]])
-            bounced.append((agent, self._letter(self._box_words[8 * agent])[1]))
+            bounced.append((agent, self.letter(self._box_words[_STRIDE * agent])[1]))
             self._call["take_first"](agent)
         return Packed(self._array("lengths")[:count].copy(), inboxes[: words[_AT]], bounced)
 
     def commit(self, plan: U32Array, faults: I32Array, lengths: U32Array, outboxes: bytes) -> Commit:
         """See `Mailboxes`."""
+        if self._laid_out:  # by the workers
+            self._laid_out = False
+            self.words[_TURN] = self.words[_STAGE] = 0
+            return _HubCommit(self, self.words[_WORD["outboxes"]])
         count = self._take_plan(plan)
         self._need("faults", count)[:count] = faults.view(np.uint32)
         self._need("lengths", count)[:count] = lengths
-        self._need("outboxes", len(outboxes))[: len(outboxes)] = np.frombuffer(outboxes, np.uint8)
+        part = self._parts["outboxes"]
+        part.need(len(outboxes))
+        part.array.view(np.uint8)[: len(outboxes)] = np.frombuffer(outboxes, np.uint8)
+        self.words[_WORD["outboxes"]] = part.address
         return _HubCommit(self, self.words[_WORD["outboxes"]])
 
     def make_room_for_letter(self) -> None:
         """Make room for what the effect at hand puts into one mailbox, or for the answer that it is refused."""
-        at = self.words[_AT] - self._parts["outboxes"].address
-        frame = self._parts["outboxes"].array[at : at + FRAME_HEADER.size].tobytes()
+        frame = self.memory.view(self.words[_AT], FRAME_HEADER.size).tobytes()
         self._make_room(frame_bytes(max(8, FRAME_HEADER.unpack(frame)[0])) + LETTER_BYTES)
 
 
@@ -308,7 +398,7 @@ class _HubCommit:
     def advance(self) -> Stop:
         """See `Commit`."""
         mailboxes, words = self._mailboxes, self._words
-        while (stop := mailboxes.commit_call() & 0xFF) == _GROW:
+        while (stop := mailboxes.commit_call() & 0xFF) == GROW:
             mailboxes.make_room_for_letter()
         self.turn = words[_TURN]
         self.start = words[_FRAME if stop == Stop.EFFECT else _AT] - self._base

@@ -7,6 +7,7 @@ itself never moves, so a view is good for as long as its part stays where it is.
 from __future__ import annotations
 
 import ctypes
+import threading
 from typing import Any, Final
 
 import numpy as np
@@ -31,7 +32,7 @@ class _SharedMemory(wasmtime.SharedMemory):
 
 
 class HubMemory:
-    """A shared memory and who has which part of it."""
+    """A shared memory and who has which part of it. Workers may take and give back parts at the same time."""
 
     def __init__(self, engine: wasmtime.Engine) -> None:
         """engine: of those that use it. Raises EnvironmentFailure where the host has no 4 GiB of address space."""
@@ -44,17 +45,19 @@ class HubMemory:
         self._end = FIRST_FREE
         self._pages = 1
         self._free: dict[int, list[int]] = {}
+        self._lock = threading.Lock()
 
     def allocate(self, size: int) -> int:
         """The address of a part of so many bytes, a power of two and whole pages. Its content is not defined."""
-        free = self._free.get(size)
-        if free:
-            return free.pop()
-        address, self._end = self._end, self._end + size
-        missing = -(-self._end // PAGE_BYTES) - self._pages
-        if missing > 0:
-            self._grow(missing)
-        return address
+        with self._lock:
+            free = self._free.get(size)
+            if free:
+                return free.pop()
+            missing = -(-(self._end + size) // PAGE_BYTES) - self._pages
+            if missing > 0:
+                self._grow(missing)
+            address, self._end = self._end, self._end + size
+            return address
 
     def _grow(self, pages: int) -> None:
         if self._pages + pages > MOST_PAGES:
@@ -71,7 +74,8 @@ class HubMemory:
     def free(self, address: int, size: int) -> None:
         """Give a part back."""
         if size:
-            self._free.setdefault(size, []).append(address)
+            with self._lock:
+                self._free.setdefault(size, []).append(address)
 
     def view(self, address: int, size: int) -> npt.NDArray[np.uint8]:
         """The bytes of a part, writable."""

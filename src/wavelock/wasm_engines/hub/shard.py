@@ -1,0 +1,249 @@
+"""A shard whose agents take their turns inside WebAssembly: one call a wave, with no Python between two turns.
+
+Rules:
+- All instances of a shard are in one store, with an instance of the hub and a table of couriers (courier.wat).
+- A trap ends the call, costs that agent its turn and nothing else: the next call goes on behind it.
+- A store gives nothing back before it is closed. When more of its instances are over than alive, the living move to a
+  new one, as a capture moves them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+import numpy as np
+import wasmtime
+
+from wavelock.core.abi import EXPORT_MEMORY
+from wavelock.core.errors import EnvironmentFailure
+from wavelock.core.form import reserved
+from wavelock.core.shard import GroupPlan, Placed, Turns, U32Array
+from wavelock.wasm_engines.capture import capture_instance, restore_instance
+from wavelock.wasm_engines.hub.mailboxes import BOUNCE, GROW, WORKER, HubMailboxes
+from wavelock.wasm_engines.hub.memory import Part
+from wavelock.wasm_engines.loop import AgentState, Buffers, Failure, bad_result, start_instance, trapped
+from wavelock.wasm_engines.wasmtime_calls import Call, find_export, function_of
+from wavelock.wasm_engines.wasmtime_instance import WasmtimeInstance, trap_of
+
+_ABSENT, _BAD_RESULT = 10, 11
+SPARED: Final = 16
+"""So many instances may be over before their store is given up, however few are alive."""
+_MOST: Final = 1 << 30
+
+
+class _Held(NamedTuple):
+    """An instance of the shard."""
+
+    group: int
+    instance: WasmtimeInstance
+    buffers: Buffers
+
+
+class HubShard:
+    """A `core.shard.Shard` over the memory of `HubMailboxes`."""
+
+    def __init__(
+        self,
+        mailboxes: HubMailboxes,
+        courier: wasmtime.Module,
+        groups: Sequence[GroupPlan],
+        modules: Sequence[wasmtime.Module],
+    ) -> None:
+        self._mailboxes = mailboxes
+        self._courier = courier
+        self._groups = groups
+        self._modules = modules
+        self._agents: dict[int, _Held] = {}
+        self._failed: dict[int, Failure] = {}
+        self._over = 0
+        self._places = Part(mailboxes.memory, np.uint32)
+        self._out = Part(mailboxes.memory, np.uint8)
+        self._out.need(1)
+        self._worker_part = Part(mailboxes.memory, np.uint8)
+        self._worker_part.need(WORKER.itemsize)
+        self._worker = self._worker_part.array[: WORKER.itemsize].view(WORKER)
+        self._closed = False
+        self._open()
+
+    def _open(self) -> None:
+        """A new store, with nothing in it but the hub."""
+        mailboxes = self._mailboxes
+        self._store = wasmtime.Store(mailboxes.engine)
+        self._store.set_limits(instances=_MOST, memories=_MOST, tables=_MOST)
+        self._table = wasmtime.Table(
+            self._store, wasmtime.TableType(wasmtime.ValType.funcref(), wasmtime.Limits(1, None)), None
+        )
+        self._couriers = 0
+        hub = wasmtime.Instance(self._store, mailboxes.module, [mailboxes.memory.shared, self._table])
+        self._turns = Call(self._store, find_export(self._store, hub, "turns"), 1)
+        self._take_bounced = function_of(self._store, hub, "take_bounced", 2)
+
+    # ---- coming and going ----
+
+    def create(self, ids: U32Array, groups: U32Array) -> U32Array:
+        """See `core.shard.Shard`."""
+        capacities = [self._create(agent, group) for agent, group in zip(ids.tolist(), groups.tolist(), strict=True)]
+        self._tidy()
+        return np.array(capacities, np.uint32)
+
+    def _create(self, number: int, group: int) -> int:
+        self._forget(number)
+        plan = self._groups[group]
+        instance = self._instantiate(group)
+        started = start_instance(instance, plan)
+        if isinstance(started, Failure):
+            self._fail(number, started)
+            return plan.inbox_bytes
+        spent, buffers = started
+        self._admit(number, group, instance, buffers, spent)
+        return buffers[1]
+
+    def _instantiate(self, group: int) -> WasmtimeInstance:
+        self._over += 1  # until it is admitted
+        return WasmtimeInstance(self._store, self._modules[group], self._groups[group])
+
+    def _admit(self, number: int, group: int, instance: WasmtimeInstance, buffers: Buffers, spent: int) -> None:
+        """Give an instance a courier, and tell the hub of it."""
+        try:
+            imports = [
+                self._mailboxes.memory.shared,
+                self._table,
+                find_export(self._store, instance.raw, EXPORT_MEMORY),
+                find_export(self._store, instance.raw, reserved.TURN),
+            ]
+            wasmtime.Instance(self._store, self._courier, imports)
+        except (wasmtime.WasmtimeError, wasmtime.Trap) as error:
+            raise EnvironmentFailure(
+                f"{self._groups[group].name}: wasmtime cannot make one more courier: {error}"
+            ) from None
+        self._couriers += 1
+        self._over -= 1
+        self._agents[number] = _Held(group, instance, buffers)
+        row = self._mailboxes.boxes[number : number + 1]
+        row["courier"] = self._couriers
+        row["inbox"], row["outbox"], row["outbox_bytes"], row["spent"] = buffers[0], buffers[2], buffers[3], spent
+
+    def _fail(self, number: int, failure: Failure) -> None:
+        """An agent's instance is not used again: its failure is the outcome of its next turn."""
+        self._forget(number)
+        self._failed[number] = failure
+
+    def _forget(self, number: int) -> None:
+        self._failed.pop(number, None)
+        if self._agents.pop(number, None) is not None:
+            self._over += 1
+        row = self._mailboxes.boxes[number : number + 1]
+        row["courier"] = row["outbox_bytes"] = row["spent"] = 0
+
+    def drop(self, ids: U32Array) -> None:
+        """See `core.shard.Shard`."""
+        for number in ids.tolist():
+            self._forget(number)
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Give a store up that holds more instances that are over than alive."""
+        if self._over <= max(SPARED, len(self._agents)):
+            return
+        agents, old = dict(self._agents), self._store
+        states = {number: self._state(number) for number in agents}
+        self._agents.clear()
+        self._over = 0
+        self._open()
+        for number, held in agents.items():
+            self._restore(number, held.group, states[number])
+        old.close()
+
+    # ---- turns ----
+
+    def take_turns(self, places: U32Array) -> Placed:
+        """See `core.shard.Shard`."""
+        count = len(places)
+        self._places.need(count)
+        self._places.array[:count] = places
+        worker = self._worker[0]
+        worker["places"], worker["turns"], worker["turn"] = self._places.address, count, 0
+        worker["out"], worker["out_bytes"], worker["at"] = self._out.address, self._out.size, 0
+        worker["taken"] = 0
+        bounced: list[tuple[int, int, bytes]] = []
+        turns, longs = self._turns, self._turns.longs
+        while True:
+            longs[0] = self._worker_part.address
+            trap = turns()
+            stop = longs[0] & 0xFF
+            if trap is None and not stop:
+                break
+            place = int(places[int(worker["turn"])])
+            self._serve(stop, trap, place, bounced)
+        return Placed(self._out.address, int(worker["at"]), int(worker["taken"]), bounced)
+
+    def _serve(self, stop: int, trap: int | None, place: int, bounced: list[tuple[int, int, bytes]]) -> None:
+        """Do what stopped a worker, so that it goes on."""
+        worker, number = self._worker[0], int(self._mailboxes.planned(place))
+        if trap is not None:
+            held = self._agents[number]
+            plan = self._groups[held.group]
+            fault = trap_of(trap, plan.name).fault
+            self._settle(number, place, trapped(held.instance, fault, plan.fuel_per_turn, plan))
+        elif stop == GROW:
+            self._out.need(int(worker["at"]) + int(self._mailboxes.boxes["outbox_bytes"][number]))
+            worker["out"], worker["out_bytes"] = self._out.address, self._out.size
+        elif stop == BOUNCE:
+            letter = self._take_bounced(self._worker_part.address, number) & 0xFFFFFFFF
+            bounced.append((place, number, self._mailboxes.letter(letter)[1]))
+        elif stop == _ABSENT:
+            self._settle(number, place, self._failed[number])
+        else:
+            assert stop == _BAD_RESULT, stop
+            fuel, result = self._mailboxes.result(place)
+            self._settle(number, place, bad_result(result, fuel))
+
+    def _settle(self, number: int, place: int, failure: Failure) -> None:
+        """The outcome of a turn that failed."""
+        self._mailboxes.failed(place, failure.fault, failure.detail, failure.fuel)
+        self._fail(number, failure._replace(fuel=0))
+        self._worker[0]["turn"] += 1
+
+    def run(self, ids: U32Array, inbox_bytes: U32Array, inboxes: memoryview) -> Turns:
+        """Never asked of this shard."""
+        raise RuntimeError("a shard over shared mailboxes was sent inboxes")
+
+    # ---- captured and restored ----
+
+    def capture(self, ids: U32Array) -> list[bytes]:
+        """See `core.shard.Shard`."""
+        return [msgspec.msgpack.encode(self._state(number)) for number in ids.tolist()]
+
+    def _state(self, number: int) -> AgentState:
+        held = self._agents.get(number)
+        if held is None:
+            return AgentState(None, 0, self._failed.get(number))
+        state = capture_instance(held.instance, self._groups[held.group], held.buffers)
+        return AgentState(state, int(self._mailboxes.boxes["spent"][number]), None)
+
+    def restore(self, ids: U32Array, groups: U32Array, states: Sequence[bytes]) -> None:
+        """See `core.shard.Shard`."""
+        for number, group, state in zip(ids.tolist(), groups.tolist(), states, strict=True):
+            self._restore(number, group, msgspec.msgpack.decode(state, type=AgentState))
+
+    def _restore(self, number: int, group: int, state: AgentState) -> None:
+        self._forget(number)
+        if state.instance is None:
+            if state.failure is not None:
+                self._failed[number] = state.failure
+            return
+        instance = self._instantiate(group)
+        restore_instance(instance, self._groups[group], state.instance)
+        self._admit(number, group, instance, state.instance.buffers, state.spent)
+
+    def close(self) -> None:
+        """See `core.shard.Shard`."""
+        if not self._closed:
+            self._closed = True
+            self._agents.clear()
+            self._store.close()
+
+
+OpenHubShard = Callable[[Sequence[GroupPlan]], HubShard]

@@ -15,8 +15,16 @@ from wasmtime import _ffi as ffi
 from wasmtime._extern import wrap_extern
 
 Pointer: Final = ctypes.c_void_p
-call_unchecked: Final = ctypes.CDLL(ffi.dll._name).wasmtime_func_call_unchecked
-call_unchecked.restype = Pointer
+
+
+def raw_function(name: str) -> Any:
+    """A function of wasmtime's C interface that takes whatever it is given, and answers a pointer."""
+    found = getattr(ctypes.CDLL(ffi.dll._name), name)
+    found.restype = Pointer
+    return found
+
+
+call_unchecked: Final = raw_function("wasmtime_func_call_unchecked")
 VALUE_WORDS: Final = 2
 """A raw value takes 16 bytes; integers are in the first of its two words."""
 UNKNOWN_TRAP: Final = 255
@@ -55,10 +63,15 @@ class Call:
             raise wasmtime.WasmtimeError._from_ptr(ctypes.cast(error, ctypes.POINTER(ffi.wasmtime_error_t)))
         trap = ctypes.cast(self._words[self.trap_word], ctypes.POINTER(ffi.wasm_trap_t))
         self._words[self.trap_word] = 0
-        code = ctypes.c_uint8()
-        known = ffi.wasmtime_trap_code(trap, ctypes.byref(code))
-        ffi.wasm_trap_delete(trap)
-        return code.value if known else UNKNOWN_TRAP
+        return trap_code(trap)
+
+
+def trap_code(trap: Any) -> int:
+    """The code of a trap, which is freed."""
+    code = ctypes.c_uint8()
+    known = ffi.wasmtime_trap_code(trap, ctypes.byref(code))
+    ffi.wasm_trap_delete(trap)
+    return code.value if known else UNKNOWN_TRAP
 
 
 def find_export(store: wasmtime.Store, instance: wasmtime.Instance, name: str) -> Any:

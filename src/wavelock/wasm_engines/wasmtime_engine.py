@@ -15,7 +15,7 @@ import wasmtime
 from wavelock.core.cache import ModuleCache
 from wavelock.core.errors import ModuleError
 from wavelock.core.form.features import TAIL_CALL
-from wavelock.core.form.limits import PAGE_BYTES
+from wavelock.core.form.limits import PAGE_BYTES, TABLE_ENTRIES, TABLES
 from wavelock.core.mailboxes import Mailboxes
 from wavelock.core.shard import GroupPlan, Shard
 from wavelock.wasm_engines.hub.mailboxes import HubMailboxes, configure_for_hub, hub_module
@@ -25,6 +25,10 @@ from wavelock.wasm_engines.wasmtime_instance import alone
 
 GUARDED_AGENTS: Final = 4096
 """Above this many agents `auto` takes the dense layout: address space and mappings run out some way past 10,000."""
+POOL_FACTOR: Final = 3
+POOL_SPARE: Final = 64
+POOL_INSTANCE_BYTES: Final = 16 << 20
+"""What an instance's own structures may take in a pool: they grow with a module's functions and globals."""
 _UNUSED: Final = ("tail_call", "memory64", "multi_memory", "gc", "function_references", "exceptions", "threads")
 _FOR_HUB: Final = {"multi_memory", "threads"}
 """What the hub needs. Agents' modules have none of it: the deterministic form sees to that."""
@@ -90,8 +94,33 @@ class WasmtimeEngine:
             # A memory that may not move can be viewed once and for all; its growth ends with the reservation.
             wasmtime._ffi.wasmtime_config_memory_reservation_set(config.ptr(), self._reservation)
             wasmtime._ffi.wasmtime_config_memory_guard_size_set(config.ptr(), 0)
+            if self._in_hub:
+                self._use_pool(config)
         wasmtime._ffi.wasmtime_config_memory_may_move_set(config.ptr(), False)
         return config
+
+    def _use_pool(self, config: wasmtime.Config) -> None:
+        """Take instances and memories from one pool each: one mapping for all, and no call of the host for one."""
+        ffi = wasmtime._ffi
+        # A copy-on-write image is a mapping for each instance, of which Linux allows some 65,000.
+        ffi.wasmtime_config_memory_init_cow_set(config.ptr(), False)
+        # Stores that are given up and their successors are there together for a moment (see `HubShard`).
+        instances = POOL_FACTOR * self._agents + POOL_SPARE
+        pool = ffi.wasmtime_pooling_allocation_config_new()
+        for name, value in {
+            "total_memories": instances,
+            "total_core_instances": 2 * instances,
+            "total_tables": instances * TABLES,
+            "total_stacks": 1,
+            "max_memory_size": self._reservation,
+            "max_core_instance_size": POOL_INSTANCE_BYTES,
+            "max_tables_per_module": TABLES,
+            "table_elements": TABLE_ENTRIES,
+            "max_unused_warm_slots": 0,
+        }.items():
+            getattr(ffi, f"wasmtime_pooling_allocation_config_{name}_set")(pool, value)
+        ffi.wasmtime_pooling_allocation_strategy_set(config.ptr(), pool)
+        ffi.wasmtime_pooling_allocation_config_delete(pool)
 
     def _module(self, plan: GroupPlan) -> wasmtime.Module:
         with self._lock:

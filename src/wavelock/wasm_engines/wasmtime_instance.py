@@ -36,17 +36,11 @@ _STACK_OVERFLOW: Final = _Codes.WASMTIME_TRAP_CODE_STACK_OVERFLOW.value
 class WasmtimeInstance:
     """An `interface.Instance`."""
 
-    def __init__(self, store: wasmtime.Store, module: wasmtime.Module, plan: GroupPlan) -> None:
-        """Raises EnvironmentFailure where the host cannot make one more."""
+    def __init__(self, store: wasmtime.Store, instance: wasmtime.Instance, plan: GroupPlan) -> None:
+        """The store is closed with this."""
         self._plan = plan
         self._store: wasmtime.Store | None = store
-        try:
-            self.raw = wasmtime.Instance(store, module, [])
-        except (wasmtime.WasmtimeError, wasmtime.Trap) as error:
-            raise EnvironmentFailure(
-                f"{plan.name}: wasmtime cannot make one more instance: {error}; run fewer agents, or raise what "
-                "the host allows (memory; on Linux also vm.max_map_count)"
-            ) from None
+        self._instance = instance
         try:
             self._memory = self._export(EXPORT_MEMORY)
         except KeyError:  # no agent's module
@@ -58,7 +52,7 @@ class WasmtimeInstance:
         return self._store
 
     def _export(self, name: str) -> Any:
-        return find_export(self._live(), self.raw, name)
+        return find_export(self._live(), self._instance, name)
 
     def function(self, name: str) -> Callable[..., Sequence[int]]:
         """See `interface.Instance`."""
@@ -132,10 +126,21 @@ class WasmtimeInstance:
 
 
 def alone(engine: wasmtime.Engine, module: wasmtime.Module, plan: GroupPlan) -> WasmtimeInstance:
-    """An instance in a store of its own, so that closing it gives its memory back."""
+    """An instance in a store of its own, so that closing it gives its memory back. Raises EnvironmentFailure."""
     store = wasmtime.Store(engine)
     store.set_limits(instances=1, tables=TABLES)
-    return WasmtimeInstance(store, module, plan)
+    try:
+        return WasmtimeInstance(store, wasmtime.Instance(store, module, []), plan)
+    except (wasmtime.WasmtimeError, wasmtime.Trap) as error:
+        raise no_instance(plan.name, error) from None
+
+
+def no_instance(name: str, error: Exception) -> EnvironmentFailure:
+    """The host has no room for one more instance."""
+    return EnvironmentFailure(
+        f"{name}: wasmtime cannot make one more instance: {error}; run fewer agents, or raise what the host allows "
+        "(memory; on Linux also vm.max_map_count)"
+    )
 
 
 def trap_of(code: int, name: str) -> Trap:

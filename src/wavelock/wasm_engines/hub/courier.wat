@@ -1,77 +1,98 @@
 ;; courier: one agent's way to the hub and back. There is one instance for each agent: it alone knows both memories.
 ;;
-;; It writes the turn header and the frames of `letters` into the agent's inbox, lets the agent take its turn, and
-;; copies its outbox to `to`. A letter in the hub's log is: u32 place of the next one, u32 bytes, the frame.
+;; `enter` starts the agent. `carry` writes the turn header and the frames of `letters` into the agent's inbox, lets it
+;; take its turn, and copies its outbox to `to`. A letter in the hub's log is: u32 place of the next one, u32 bytes, the
+;; frame.
 (module
-  (import "hub" "memory" (memory $hub 1 65535 shared))
+  (import "hub" "memory" (memory $hub 65535 65535 shared))
   (import "hub" "table" (table $couriers 1 funcref))
+  (import "hub" "worker" (global $worker i32))  ;; the address of hub.c's worker_t
   (import "agent" "memory" (memory $agent 0))
   (import "agent" "turn" (func $turn (param i32 i64) (result i32 i64)))
+  (import "agent" "start" (func $start (param i64) (result i32 i64)))
 
-  ;; Offsets in hub.c's worker_t.
-  (global $LEFT i32 (i32.const 32))
-  (global $HEADER i32 (i32.const 40))
   ;; What is longer is copied in bulk, which is a call into the engine.
   (global $SHORT i32 (i32.const 256))
 
-  ;; `bytes`, a multiple of 8, from the hub to the agent.
-  (func $to_agent (param $to i32) (param $from i32) (param $bytes i32)
-    (local $end i32)
-    (if (i32.gt_u (local.get $bytes) (global.get $SHORT))
-      (then
-        (memory.copy $agent $hub (local.get $to) (local.get $from) (local.get $bytes))
-        (return)))
-    (local.set $end (i32.add (local.get $from) (local.get $bytes)))
-    (block $done
-      (loop $more
-        (br_if $done (i32.ge_u (local.get $from) (local.get $end)))
-        (i64.store $agent (local.get $to) (i64.load $hub (local.get $from)))
-        (local.set $to (i32.add (local.get $to) (i32.const 8)))
-        (local.set $from (i32.add (local.get $from) (i32.const 8)))
-        (br $more))))
-
-  ;; `bytes`, of any number, from the agent to the hub.
-  (func $to_hub (param $to i32) (param $from i32) (param $bytes i32)
-    (local $end i32)
-    (if (i32.or (i32.gt_u (local.get $bytes) (global.get $SHORT)) (i32.and (local.get $bytes) (i32.const 7)))
-      (then
-        (memory.copy $hub $agent (local.get $to) (local.get $from) (local.get $bytes))
-        (return)))
-    (local.set $end (i32.add (local.get $from) (local.get $bytes)))
-    (block $done
-      (loop $more
-        (br_if $done (i32.ge_u (local.get $from) (local.get $end)))
-        (i64.store $hub (local.get $to) (i64.load $agent (local.get $from)))
-        (local.set $to (i32.add (local.get $to) (i32.const 8)))
-        (local.set $from (i32.add (local.get $from) (i32.const 8)))
-        (br $more))))
-
   (func $carry (export "carry")
-    (param $worker i32) (param $log i32) (param $letter i32) (param $frames i32)
-    (param $inbox i32) (param $outbox i32) (param $most i32) (param $to i32) (param $budget i64) (result i32)
-    (local $at i32) (local $bytes i32) (local $result i32) (local $left i64)
-    (call $to_agent (local.get $inbox) (i32.add (local.get $worker) (global.get $HEADER)) (i32.const 32))
+    (param $log i32) (param $letter i32) (param $frames i32) (param $inbox i32)
+    (param $outbox i32) (param $most i32) (param $to i32) (param $budget i64) (result i32)
+    (local $at i32) (local $bytes i32) (local $end i32) (local $result i32) (local $left i64)
+    ;; The turn header, of 32 bytes, is in the worker_t.
+    (i64.store $agent (local.get $inbox) (i64.load $hub offset=40 (global.get $worker)))
+    (i64.store $agent offset=8 (local.get $inbox) (i64.load $hub offset=48 (global.get $worker)))
+    (i64.store $agent offset=16 (local.get $inbox) (i64.load $hub offset=56 (global.get $worker)))
+    (i64.store $agent offset=24 (local.get $inbox) (i64.load $hub offset=64 (global.get $worker)))
     (local.set $at (i32.add (local.get $inbox) (i32.const 32)))
-    (block $done
-      (loop $more
-        (br_if $done (i32.eqz (local.get $frames)))
+
+    ;; The frames: each ends at a multiple of 8 bytes.
+    (block $delivered
+      (loop $next
+        (br_if $delivered (i32.eqz (local.get $frames)))
+        (local.set $frames (i32.sub (local.get $frames) (i32.const 1)))
         (local.set $letter (i32.add (local.get $log) (local.get $letter)))
         (local.set $bytes (i32.load $hub offset=4 (local.get $letter)))
-        (call $to_agent (local.get $at) (i32.add (local.get $letter) (i32.const 8)) (local.get $bytes))
-        (local.set $at (i32.add (local.get $at) (local.get $bytes)))
+        (local.set $end (i32.add (local.get $at) (local.get $bytes)))
+        (if (i32.gt_u (local.get $bytes) (global.get $SHORT))
+          (then
+            (memory.copy $agent $hub
+              (local.get $at) (i32.add (local.get $letter) (i32.const 8)) (local.get $bytes))
+            (local.set $at (local.get $end))
+            (local.set $letter (i32.load $hub (local.get $letter)))
+            (br $next)))
+        (local.set $bytes (i32.add (local.get $letter) (i32.const 8)))
         (local.set $letter (i32.load $hub (local.get $letter)))
-        (local.set $frames (i32.sub (local.get $frames) (i32.const 1)))
-        (br $more)))
+        (loop $words
+          (i64.store $agent (local.get $at) (i64.load $hub (local.get $bytes)))
+          (local.set $at (i32.add (local.get $at) (i32.const 8)))
+          (local.set $bytes (i32.add (local.get $bytes) (i32.const 8)))
+          (br_if $words (i32.lt_u (local.get $at) (local.get $end))))
+        (br $next)))
+
     (call $turn (i32.sub (local.get $at) (local.get $inbox)) (local.get $budget))
     (local.set $left)
     (local.set $result)
-    (i64.store $hub (i32.add (local.get $worker) (global.get $LEFT)) (local.get $left))
-    (if (i32.le_u (local.get $result) (local.get $most))
-      (then (call $to_hub (local.get $to) (local.get $outbox) (local.get $result))))
+    (i64.store $hub offset=32 (; left ;) (global.get $worker) (local.get $left))
+
+    ;; The outbox: of any number of bytes where it is malformed, and none where the agent answered a code.
+    (if (i32.or (i32.gt_u (local.get $result) (global.get $SHORT)) (i32.and (local.get $result) (i32.const 7)))
+      (then
+        (if (i32.le_u (local.get $result) (local.get $most))
+          (then (memory.copy $hub $agent (local.get $to) (local.get $outbox) (local.get $result))))
+        (return (local.get $result))))
+    (local.set $end (i32.add (local.get $to) (local.get $result)))
+    (block $taken
+      (br_if $taken (i32.gt_u (local.get $result) (local.get $most)))
+      (loop $words
+        (br_if $taken (i32.ge_u (local.get $to) (local.get $end)))
+        (i64.store $hub (local.get $to) (i64.load $agent (local.get $outbox)))
+        (local.set $to (i32.add (local.get $to) (i32.const 8)))
+        (local.set $outbox (i32.add (local.get $outbox) (i32.const 8)))
+        (br $words)))
     (local.get $result))
 
-  ;; It puts itself behind all others of its store, where hub.c finds it.
+  ;; Starts the agent, where the worker says so, and tells where its buffers are. Then the courier puts itself behind
+  ;; all others of its store, where hub.c finds it; one whose agent traps is not there.
   (elem declare func $carry)
   (func $enter
+    (local $record i32) (local $left i64) (local $word i32)
+    (if (i32.load $hub offset=28 (; starts ;) (global.get $worker))
+      (then
+        (call $start (i64.load $hub offset=72 (; budget ;) (global.get $worker)))
+        (local.set $left)
+        (local.set $record)
+        (i64.store $hub offset=32 (; left ;) (global.get $worker) (local.get $left))
+        (i32.store $hub offset=100 (; pages ;) (global.get $worker) (memory.size $agent))
+        (loop $words
+          (i32.store $hub offset=80 (; record ;)
+            (i32.add (global.get $worker) (local.get $word))
+            (if (result i32)
+              (i64.le_u
+                (i64.add (i64.extend_i32_u (local.get $record)) (i64.const 20))
+                (i64.shl (i64.extend_i32_u (memory.size $agent)) (i64.const 16)))
+              (then (i32.load $agent (i32.add (local.get $record) (local.get $word))))
+              (else (i32.const 0))))
+          (local.set $word (i32.add (local.get $word) (i32.const 4)))
+          (br_if $words (i32.lt_u (local.get $word) (i32.const 20))))))
     (drop (table.grow $couriers (ref.func $carry) (i32.const 1))))
   (start $enter))

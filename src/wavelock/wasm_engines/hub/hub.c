@@ -1,4 +1,4 @@
-// build: -matomics -mbulk-memory -fno-builtin -Wl,--import-memory -Wl,--shared-memory -Wl,--import-table -Wl,--max-memory=4294901760 -Wl,-z,stack-size=16
+// build: -matomics -mbulk-memory -fno-builtin -Wl,--import-memory -Wl,--shared-memory -Wl,--import-table -Wl,--initial-memory=4294901760 -Wl,--max-memory=4294901760 -Wl,-z,stack-size=16
 /* hub: the mailboxes of a run, the turns of a wave and its commit, in WebAssembly.
  *
  * README.md beside this file has a picture of the memory. Rules:
@@ -88,9 +88,12 @@ typedef struct {
     u32 places, turns, turn;
     u32 out, out_bytes, at;
     u32 taken; /* bytes of the log that its agents have read */
-    u32 unused;
-    u64 left; /* fuel, after a turn */
+    u32 starts; /* courier.wat is to start its agent, with `budget`; then `left`, `record` and `pages` say what came of it */
+    u64 left;   /* fuel, after a turn or a start */
     header_t header;
+    u64 budget;
+    u32 record[5]; /* the agent's ABI record, zeros where it lies outside its memory */
+    u32 pages;     /* its memory's size */
 } worker_t;
 
 #define control ((control_t *)1024)
@@ -295,8 +298,7 @@ EXPORT(pack) u32 pack(void) {
 /* ---- turns ---- */
 
 /* courier.wat: a turn of one agent, from the letters to the outbox. Answers what the turn answers. */
-typedef int32_t (*courier_t)(worker_t *worker, u32 log, u32 letter, u32 frames, u32 inbox, u32 outbox, u32 most,
-                             u32 to, u64 budget);
+typedef int32_t (*courier_t)(u32 log, u32 letter, u32 frames, u32 inbox, u32 outbox, u32 most, u32 to, u64 budget);
 
 /* How many of an agent's frames its inbox takes now, with their bytes in `filled`; -1 where one never fits. */
 static inline int32_t fitting(const box_t *box, u32 *filled) {
@@ -369,9 +371,9 @@ EXPORT(turns) u32 turns(worker_t *worker) {
         u64 budget = group_of(box)->fuel;
         u64 given = budget - box->spent;
         box->spent = 0;
-        int32_t result = ((courier_t)(uintptr_t)box->courier)(worker, control->log, letter, frames, box->inbox,
-                                                              box->outbox, box->outbox_bytes,
-                                                              worker->out + worker->at, given);
+        courier_t carry = (courier_t)(uintptr_t)box->courier;
+        int32_t result = carry(control->log, letter, frames, box->inbox, box->outbox, box->outbox_bytes,
+                               worker->out + worker->at, given);
         fuel[place] = budget - worker->left;
         if ((u32)result > box->outbox_bytes) {
             lengths[place] = (u32)result;

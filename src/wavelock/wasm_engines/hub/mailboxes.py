@@ -44,9 +44,12 @@ GROUP: Final = np.dtype(
 )
 WORKER: Final = np.dtype(
     [
-        *((name, "<u4") for name in ("places", "turns", "turn", "out", "out_bytes", "at", "taken", "unused")),
+        *((name, "<u4") for name in ("places", "turns", "turn", "out", "out_bytes", "at", "taken", "starts")),
         ("left", "<u8"),
         ("header", "V32"),
+        ("budget", "<u8"),
+        ("record", "<u4", 5),
+        ("pages", "<u4"),
     ]
 )
 LETTER_BYTES: Final = 8
@@ -63,9 +66,11 @@ _FUNCTIONS: Final = {
 }  # fmt: skip
 """The functions of hub.c, and how many arguments they take."""
 _STRIDE: Final = BOX.itemsize // 4
-_FRAMES, _BYTES, _ROOM, _ENDED, _COURIER = (
-    BOX_WORDS.index(name) for name in ("frames", "bytes", "room", "ended", "courier")
+_FRAMES, _BYTES, _ROOM, _ENDED = (BOX_WORDS.index(name) for name in ("frames", "bytes", "room", "ended"))
+_COURIER, _INBOX, _OUTBOX, _OUTBOX_BYTES = (
+    BOX_WORDS.index(name) for name in ("courier", "inbox", "outbox", "outbox_bytes")
 )
+_SPENT: Final = len(BOX_WORDS)
 _STOPS: Final = {int(stop): stop for stop in Stop}
 _WORD: Final = {name: at for at, name in enumerate(CONTROL)}
 _AGENTS, _LIVE, _LOG_BYTES, _LOG_END = (_WORD[name] for name in ("agents", "live", "log_bytes", "log_end"))
@@ -306,7 +311,7 @@ class HubMailboxes:
         self.words[_LIVE] -= sum(placed.taken for _, placed in parts)
         if not self.words[_LIVE]:
             self.words[_LOG_END] = LETTER_BYTES
-        lengths = self._array("lengths")[:count].copy()
+        lengths = self._array("lengths")[:count]
         if len(parts) == 1:
             address, size, *_ = msgspec.structs.astuple(parts[0][1])
             outboxes: Bytes = self.memory.view(address, size).data if size else b""
@@ -314,8 +319,7 @@ class HubMailboxes:
             self._laid_out = True
         else:
             outboxes = self._in_order(parts, lengths)
-        columns = (self._array(name)[:count].copy() for name in ("fuel", "faults", "details"))
-        fuel, faults, details = columns
+        fuel, faults, details = (self._array(name)[:count] for name in ("fuel", "faults", "details"))
         return Turns(fuel, faults.view(np.int32), details.view(np.int32), lengths, outboxes)
 
     def _in_order(self, parts: Sequence[tuple[Places, Placed]], lengths: U32Array) -> bytes:
@@ -334,6 +338,13 @@ class HubMailboxes:
     def boxes(self) -> Any:
         """One row of BOX for each agent, writable. Valid until the next `add`."""
         return self._array("boxes")
+
+    def admit(self, agent: int, courier: int, buffers: tuple[int, int, int, int], spent: int) -> None:
+        """Where an agent's courier and buffers are; courier 0: it has none. spent: fuel that its start used."""
+        at, words = _STRIDE * agent, self._box_words
+        words[at + _COURIER] = courier
+        words[at + _INBOX], _, words[at + _OUTBOX], words[at + _OUTBOX_BYTES] = buffers
+        words[at + _SPENT], words[at + _SPENT + 1] = spent & 0xFFFFFFFF, spent >> 32
 
     def planned(self, place: int) -> int:
         """The agent at a place of the plan."""

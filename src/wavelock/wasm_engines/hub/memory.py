@@ -17,7 +17,7 @@ import wasmtime
 from wavelock.core.errors import EnvironmentFailure
 
 PAGE_BYTES: Final = 64 << 10
-MOST_PAGES: Final = (1 << 16) - 1
+PAGES: Final = (1 << 16) - 1
 FIRST_FREE: Final = PAGE_BYTES
 """The first page holds `control`."""
 
@@ -35,41 +35,37 @@ class HubMemory:
     """A shared memory and who has which part of it. Workers may take and give back parts at the same time."""
 
     def __init__(self, engine: wasmtime.Engine) -> None:
-        """engine: of those that use it. Raises EnvironmentFailure where the host has no 4 GiB of address space."""
-        limits = wasmtime.Limits(1, MOST_PAGES)
+        """engine: of those that use it. Raises EnvironmentFailure where the host has no 4 GiB of address space.
+
+        It is as large as it can be from the start, since an engine that reserves little for agents' memories lets no
+        memory grow past that. The host gives memory when it is touched.
+        """
+        limits = wasmtime.Limits(PAGES, PAGES)
         try:
             self.shared = _SharedMemory(engine, wasmtime.MemoryType(limits, shared=True))
         except wasmtime.WasmtimeError as error:
             raise EnvironmentFailure(f"the hub's memory cannot be made: {error}") from None
         self._base = ctypes.cast(self.shared.data_ptr(), ctypes.c_void_p).value or 0
         self._end = FIRST_FREE
-        self._pages = 1
         self._free: dict[int, list[int]] = {}
         self._lock = threading.Lock()
 
     def allocate(self, size: int) -> int:
-        """The address of a part of so many bytes, a power of two and whole pages. Its content is not defined."""
+        """The address of a part of so many bytes, a power of two and whole pages. Its content is not defined.
+
+        Raises EnvironmentFailure where there is no such part left.
+        """
         with self._lock:
             free = self._free.get(size)
             if free:
                 return free.pop()
-            missing = -(-(self._end + size) // PAGE_BYTES) - self._pages
-            if missing > 0:
-                self._grow(missing)
+            if self._end + size > PAGES * PAGE_BYTES:
+                raise EnvironmentFailure(
+                    "the mail of this run takes more than the 4 GiB that there are for it; lower limits.mailbox, "
+                    "limits.message or the number of agents"
+                )
             address, self._end = self._end, self._end + size
             return address
-
-    def _grow(self, pages: int) -> None:
-        if self._pages + pages > MOST_PAGES:
-            raise EnvironmentFailure(
-                "the mail of this run takes more than the 4 GiB that there are for it; lower limits.mailbox, "
-                "limits.message or the number of agents"
-            )
-        try:
-            self.shared.grow(pages)
-        except wasmtime.WasmtimeError as error:
-            raise EnvironmentFailure(f"the host has no memory for the mail of this run: {error}") from None
-        self._pages += pages
 
     def free(self, address: int, size: int) -> None:
         """Give a part back."""

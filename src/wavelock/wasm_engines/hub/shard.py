@@ -9,36 +9,102 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+import ctypes
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
 import wasmtime
+from wasmtime import _ffi as ffi
 
-from wavelock.core.abi import EXPORT_MEMORY
-from wavelock.core.errors import EnvironmentFailure
+from wavelock.core.abi import EXPORT_MEMORY, Fault
 from wavelock.core.form import reserved
 from wavelock.core.shard import GroupPlan, Placed, Turns, U32Array
 from wavelock.wasm_engines.capture import capture_instance, restore_instance
 from wavelock.wasm_engines.hub.mailboxes import BOUNCE, GROW, WORKER, HubMailboxes
-from wavelock.wasm_engines.hub.memory import Part
-from wavelock.wasm_engines.loop import AgentState, Buffers, Failure, bad_result, start_instance, trapped
-from wavelock.wasm_engines.wasmtime_calls import Call, find_export, function_of
-from wavelock.wasm_engines.wasmtime_instance import WasmtimeInstance, trap_of
+from wavelock.wasm_engines.hub.memory import PAGE_BYTES, Part
+from wavelock.wasm_engines.loop import AgentState, Buffers, Failure, bad_result, check_record, trapped
+from wavelock.wasm_engines.wasmtime_calls import Call, Pointer, find_export, function_of, raw_function, trap_code
+from wavelock.wasm_engines.wasmtime_instance import WasmtimeInstance, no_instance, trap_of
 
 _ABSENT, _BAD_RESULT = 10, 11
 SPARED: Final = 16
 """So many instances may be over before their store is given up, however few are alive."""
 _MOST: Final = 1 << 30
+_instance_new: Final = raw_function("wasmtime_instance_new")
+_export_nth: Final = raw_function("wasmtime_instance_export_nth")
 
 
 class _Held(NamedTuple):
-    """An instance of the shard."""
+    """An instance of the shard, as wasmtime knows it, and where its buffers are."""
 
     group: int
-    instance: WasmtimeInstance
+    raw: Any
     buffers: Buffers
+
+
+class _Maker:
+    """Makes agents of one group and their couriers: four foreign calls, with everything ready but what differs."""
+
+    def __init__(
+        self, store: wasmtime.Store, module: wasmtime.Module, courier: wasmtime.Module, given: Sequence[Any]
+    ) -> None:
+        """given: the courier's imports that come from the hub."""
+        self._store = store
+        self._context = ctypes.cast(store._context(), Pointer)
+        self._module, self._courier = (ctypes.cast(each.ptr(), Pointer) for each in (module, courier))
+        self._kept = module, courier, given
+        names = [export.name for export in module.exports]
+        wanted = (EXPORT_MEMORY, reserved.TURN, reserved.START)
+        self._imports = (ffi.wasmtime_extern_t * (len(given) + len(wanted)))()
+        for at, value in enumerate(given):
+            self._imports[at] = value._as_extern()
+        size = ctypes.sizeof(ffi.wasmtime_extern_t)
+        self._exports = [
+            (ctypes.c_size_t(names.index(name)), Pointer(ctypes.addressof(self._imports) + size * (len(given) + at)))
+            for at, name in enumerate(wanted)
+        ]
+        self._count = ctypes.c_size_t(len(self._imports))
+        self._none = ctypes.c_size_t(0)
+        self._trap = ctypes.c_void_p()
+        self._name, self._length = ctypes.c_void_p(), ctypes.c_size_t()
+        self._second = ffi.wasmtime_instance_t()
+
+    def agent(self) -> Any:
+        """A new instance of the group's module. Raises WasmtimeError."""
+        made = ffi.wasmtime_instance_t()
+        error = _instance_new(
+            self._context, self._module, None, self._none, ctypes.byref(made), ctypes.byref(self._trap)
+        )
+        if error or self._trap:
+            raise self._failure(error)
+        return made
+
+    def courier(self, agent: Any) -> int | None:
+        """A courier for an instance. Answers the trap code in which its start ended. Raises WasmtimeError."""
+        where = ctypes.byref(agent)
+        name, length = ctypes.byref(self._name), ctypes.byref(self._length)
+        for at, to in self._exports:
+            _export_nth(self._context, where, at, name, length, to)
+        trap = ctypes.byref(self._trap)
+        error = _instance_new(
+            self._context, self._courier, self._imports, self._count, ctypes.byref(self._second), trap
+        )
+        if error:
+            raise self._failure(error)
+        if not self._trap:
+            return None
+        code = trap_code(ctypes.cast(self._trap, ctypes.POINTER(ffi.wasm_trap_t)))
+        self._trap.value = None
+        return code
+
+    def _failure(self, error: int | None) -> Exception:
+        if error:
+            return wasmtime.WasmtimeError._from_ptr(ctypes.cast(error, ctypes.POINTER(ffi.wasmtime_error_t)))
+        code = trap_code(ctypes.cast(self._trap, ctypes.POINTER(ffi.wasm_trap_t)))
+        self._trap.value = None
+        return wasmtime.WasmtimeError(f"an instance that imports nothing trapped with code {code}")
 
 
 class HubShard:
@@ -76,6 +142,13 @@ class HubShard:
             self._store, wasmtime.TableType(wasmtime.ValType.funcref(), wasmtime.Limits(1, None)), None
         )
         self._couriers = 0
+        at = wasmtime.Global(
+            self._store,
+            wasmtime.GlobalType(wasmtime.ValType.i32(), False),
+            wasmtime.Val.i32(self._worker_part.address),
+        )
+        given = (mailboxes.memory.shared, self._table, at)
+        self._makers = [_Maker(self._store, module, self._courier, given) for module in self._modules]
         hub = wasmtime.Instance(self._store, mailboxes.module, [mailboxes.memory.shared, self._table])
         self._turns = Call(self._store, find_export(self._store, hub, "turns"), 1)
         self._take_bounced = function_of(self._store, hub, "take_bounced", 2)
@@ -90,40 +163,42 @@ class HubShard:
 
     def _create(self, number: int, group: int) -> int:
         self._forget(number)
-        plan = self._groups[group]
-        instance = self._instantiate(group)
-        started = start_instance(instance, plan)
-        if isinstance(started, Failure):
-            self._fail(number, started)
+        plan, worker = self._groups[group], self._worker
+        worker["starts"], worker["budget"] = 1, plan.fuel_per_turn
+        agent, trap = self._make(group)
+        if trap is not None:
+            fault = trap_of(trap, plan.name).fault
+            self._fail(number, trapped(self._instance(agent, group), fault, plan.fuel_per_turn, plan))
             return plan.inbox_bytes
-        spent, buffers = started
-        self._admit(number, group, instance, buffers, spent)
+        spent = plan.fuel_per_turn - int(worker["left"][0])
+        buffers = check_record(tuple(worker["record"][0].tolist()), int(worker["pages"][0]) * PAGE_BYTES, plan)
+        if buffers is None:
+            self._fail(number, Failure(Fault.BAD_ABI, spent))
+            return plan.inbox_bytes
+        self._admit(number, group, agent, buffers, spent)
         return buffers[1]
 
-    def _instantiate(self, group: int) -> WasmtimeInstance:
+    def _make(self, group: int) -> tuple[Any, int | None]:
+        """An instance with its courier, and the code of the trap in which its start ended."""
         self._over += 1  # until it is admitted
-        return WasmtimeInstance(self._store, self._modules[group], self._groups[group])
-
-    def _admit(self, number: int, group: int, instance: WasmtimeInstance, buffers: Buffers, spent: int) -> None:
-        """Give an instance a courier, and tell the hub of it."""
+        maker = self._makers[group]
         try:
-            imports = [
-                self._mailboxes.memory.shared,
-                self._table,
-                find_export(self._store, instance.raw, EXPORT_MEMORY),
-                find_export(self._store, instance.raw, reserved.TURN),
-            ]
-            wasmtime.Instance(self._store, self._courier, imports)
-        except (wasmtime.WasmtimeError, wasmtime.Trap) as error:
-            raise EnvironmentFailure(
-                f"{self._groups[group].name}: wasmtime cannot make one more courier: {error}"
-            ) from None
-        self._couriers += 1
+            agent = maker.agent()
+            trap = maker.courier(agent)
+        except wasmtime.WasmtimeError as error:
+            raise no_instance(self._groups[group].name, error) from None
+        self._couriers += trap is None
+        return agent, trap
+
+    def _instance(self, raw: Any, group: int) -> WasmtimeInstance:
+        """The plain face of an instance."""
+        return WasmtimeInstance(self._store, wasmtime.Instance._from_raw(raw), self._groups[group])
+
+    def _admit(self, number: int, group: int, agent: Any, buffers: Buffers, spent: int) -> None:
+        """Tell the hub of an instance whose courier was the last to come."""
         self._over -= 1
-        self._agents[number] = _Held(group, instance, buffers)
-        row = self._mailboxes.boxes[number : number + 1]
-        row["courier"] = self._couriers
-        row["inbox"], row["outbox"], row["outbox_bytes"], row["spent"] = buffers[0], buffers[2], buffers[3], spent
+        self._agents[number] = _Held(group, agent, buffers)
+        self._mailboxes.admit(number, self._couriers, buffers, spent)
 
     def _fail(self, number: int, failure: Failure) -> None:
         """An agent's instance is not used again: its failure is the outcome of its next turn."""
@@ -134,8 +209,7 @@ class HubShard:
         self._failed.pop(number, None)
         if self._agents.pop(number, None) is not None:
             self._over += 1
-        row = self._mailboxes.boxes[number : number + 1]
-        row["courier"] = row["outbox_bytes"] = row["spent"] = 0
+        self._mailboxes.admit(number, 0, (0, 0, 0, 0), 0)
 
     def drop(self, ids: U32Array) -> None:
         """See `core.shard.Shard`."""
@@ -186,7 +260,7 @@ class HubShard:
             held = self._agents[number]
             plan = self._groups[held.group]
             fault = trap_of(trap, plan.name).fault
-            self._settle(number, place, trapped(held.instance, fault, plan.fuel_per_turn, plan))
+            self._settle(number, place, trapped(self._instance(held.raw, held.group), fault, plan.fuel_per_turn, plan))
         elif stop == GROW:
             self._out.need(int(worker["at"]) + int(self._mailboxes.boxes["outbox_bytes"][number]))
             worker["out"], worker["out_bytes"] = self._out.address, self._out.size
@@ -220,7 +294,7 @@ class HubShard:
         held = self._agents.get(number)
         if held is None:
             return AgentState(None, 0, self._failed.get(number))
-        state = capture_instance(held.instance, self._groups[held.group], held.buffers)
+        state = capture_instance(self._instance(held.raw, held.group), self._groups[held.group], held.buffers)
         return AgentState(state, int(self._mailboxes.boxes["spent"][number]), None)
 
     def restore(self, ids: U32Array, groups: U32Array, states: Sequence[bytes]) -> None:
@@ -234,9 +308,10 @@ class HubShard:
             if state.failure is not None:
                 self._failed[number] = state.failure
             return
-        instance = self._instantiate(group)
-        restore_instance(instance, self._groups[group], state.instance)
-        self._admit(number, group, instance, state.instance.buffers, state.spent)
+        self._worker["starts"] = 0
+        agent, _ = self._make(group)
+        restore_instance(self._instance(agent, group), self._groups[group], state.instance)
+        self._admit(number, group, agent, state.instance.buffers, state.spent)
 
     def close(self) -> None:
         """See `core.shard.Shard`."""
@@ -244,6 +319,3 @@ class HubShard:
             self._closed = True
             self._agents.clear()
             self._store.close()
-
-
-OpenHubShard = Callable[[Sequence[GroupPlan]], HubShard]

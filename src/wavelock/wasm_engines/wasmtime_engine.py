@@ -5,6 +5,7 @@ wasmtime's own fuel and NaN canonicalisation are off, and its stack limit is far
 
 from __future__ import annotations
 
+import mmap
 import threading
 from collections.abc import Collection, Sequence
 from importlib import metadata
@@ -13,11 +14,12 @@ from typing import Final
 import wasmtime
 
 from wavelock.core.cache import ModuleCache
-from wavelock.core.errors import ModuleError
+from wavelock.core.errors import EnvironmentFailure, ModuleError
 from wavelock.core.form.features import TAIL_CALL
-from wavelock.core.form.limits import PAGE_BYTES, TABLE_ENTRIES, TABLES
+from wavelock.core.form.limits import PAGE_BYTES, TABLES
 from wavelock.core.mailboxes import Mailboxes
 from wavelock.core.shard import GroupPlan, Shard
+from wavelock.core.units import format_bytes
 from wavelock.wasm_engines.hub.mailboxes import HubMailboxes, configure_for_hub, hub_module
 from wavelock.wasm_engines.hub.shard import HubShard
 from wavelock.wasm_engines.loop import LoopShard
@@ -26,7 +28,9 @@ from wavelock.wasm_engines.wasmtime_instance import alone
 GUARDED_AGENTS: Final = 4096
 """Above this many agents `auto` takes the dense layout: address space and mappings run out some way past 10,000."""
 POOL_FACTOR: Final = 3
-POOL_SPARE: Final = 64
+POOL_SPARE: Final = 1024
+POOL_TABLE_ENTRIES: Final = 20_000
+"""What a table may hold in a pool."""
 POOL_INSTANCE_BYTES: Final = 16 << 20
 """What an instance's own structures may take in a pool: they grow with a module's functions and globals."""
 _UNUSED: Final = ("tail_call", "memory64", "multi_memory", "gc", "function_references", "exceptions", "threads")
@@ -104,18 +108,19 @@ class WasmtimeEngine:
         ffi = wasmtime._ffi
         # A copy-on-write image is a mapping for each instance, of which Linux allows some 65,000.
         ffi.wasmtime_config_memory_init_cow_set(config.ptr(), False)
-        # Stores that are given up and their successors are there together for a moment (see `HubShard`).
+        # Instances that are over, and those that move to another store, are there as well (see `HubShard`).
         instances = POOL_FACTOR * self._agents + POOL_SPARE
+        check_address_space(instances * self._reservation)
         pool = ffi.wasmtime_pooling_allocation_config_new()
         for name, value in {
             "total_memories": instances,
             "total_core_instances": 2 * instances,
-            "total_tables": instances * TABLES,
+            "total_tables": 2 * instances,
             "total_stacks": 1,
             "max_memory_size": self._reservation,
             "max_core_instance_size": POOL_INSTANCE_BYTES,
             "max_tables_per_module": TABLES,
-            "table_elements": TABLE_ENTRIES,
+            "table_elements": POOL_TABLE_ENTRIES,
             "max_unused_warm_slots": 0,
         }.items():
             getattr(ffi, f"wasmtime_pooling_allocation_config_{name}_set")(pool, value)
@@ -177,6 +182,23 @@ class WasmtimeEngine:
             if self._engine is not None:
                 self._engine.close()
                 self._engine = None
+
+
+def check_address_space(size: int) -> None:
+    """Ask for so much address space and give it back: wasmtime ends the process where it gets none for a pool.
+
+    Raises EnvironmentFailure.
+    """
+    if not hasattr(mmap, "MAP_PRIVATE"):
+        return  # Windows has none to spare for a question
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+    try:
+        mmap.mmap(-1, size, flags=flags, prot=0).close()
+    except (OSError, OverflowError, ValueError):
+        raise EnvironmentFailure(
+            f"the host has no {format_bytes(size)} of address space for the agents' memories; lower limits.memory or "
+            "limits.agents, or set engine.memory_layout = \"guarded\""
+        ) from None
 
 
 def assemble_text(text: str, name: str) -> bytes:

@@ -157,12 +157,11 @@ class HubShard:
 
     def create(self, ids: U32Array, groups: U32Array) -> U32Array:
         """See `core.shard.Shard`."""
+        self.drop(ids)
         capacities = [self._create(agent, group) for agent, group in zip(ids.tolist(), groups.tolist(), strict=True)]
-        self._tidy()
         return np.array(capacities, np.uint32)
 
     def _create(self, number: int, group: int) -> int:
-        self._forget(number)
         plan, worker = self._groups[group], self._worker
         worker["starts"], worker["budget"] = 1, plan.fuel_per_turn
         agent, trap = self._make(group)
@@ -218,7 +217,10 @@ class HubShard:
         self._tidy()
 
     def _tidy(self) -> None:
-        """Give a store up that holds more instances that are over than alive."""
+        """Give a store up that holds more instances that are over than alive.
+
+        So with one more for each that moves there are never more than three times as many as may be alive, and a few.
+        """
         if self._over <= max(SPARED, len(self._agents)):
             return
         agents, old = dict(self._agents), self._store
@@ -299,11 +301,11 @@ class HubShard:
 
     def restore(self, ids: U32Array, groups: U32Array, states: Sequence[bytes]) -> None:
         """See `core.shard.Shard`."""
+        self.drop(ids)
         for number, group, state in zip(ids.tolist(), groups.tolist(), states, strict=True):
             self._restore(number, group, msgspec.msgpack.decode(state, type=AgentState))
 
     def _restore(self, number: int, group: int, state: AgentState) -> None:
-        self._forget(number)
         if state.instance is None:
             if state.failure is not None:
                 self._failed[number] = state.failure

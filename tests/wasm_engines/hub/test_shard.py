@@ -1,0 +1,215 @@
+"""Turns inside WebAssembly: what one agent does costs no other anything, and a run is the same as turn by turn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+import wavelock
+from helpers import OUTBOX, agent, escaped, yields
+from wavelock.core.abi import FRAME_HEADER, Outbound, frame
+from wavelock.core.errors import EnvironmentFailure
+from wavelock.core.shard import U32Array
+from wavelock.plugins.manager import Registry
+from wavelock.testing import WORKLOADS, Combination, Workload
+from wavelock.testing.trace import Setup
+from wavelock.wasm_engines import wasmtime_engine
+from wavelock.wasm_engines.hub.shard import SPARED, HubShard
+from wavelock.wasm_engines.loop import LoopShard
+from wavelock.workers.inline import InlineWorkers
+from wavelock.workers.threads import ThreadWorkers
+
+YIELD: Final = escaped(yields())
+
+
+def counting(body: str) -> str:
+    """An agent that yields, and has the number of its turns in $turns while `body` runs."""
+    turn = f"(global.set $turns (i32.add (global.get $turns) (i32.const 1))) {body} (i32.const {len(yields())})"
+    return agent(turn, f'(global $turns (mut i32) (i32.const 0)) (data (i32.const {OUTBOX}) "{YIELD}")')
+
+
+def outcome(folder: Path, profile: str) -> tuple[str, int, int]:
+    """The digest of a run, its turns and its faults."""
+    with wavelock.Runtime(wavelock.parse_profile(profile, base=folder), record=False) as runtime:
+        result = runtime.run()
+        return result.digest, result.turns, result.faults
+
+
+def send_inboxes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let workers be in another process, for all that anybody knows: shards then take their turns one by one."""
+    monkeypatch.setattr(InlineWorkers, "in_process", False)
+    monkeypatch.setattr(ThreadWorkers, "in_process", False)
+
+
+def same_turn_by_turn(folder: Path, profile: str, monkeypatch: pytest.MonkeyPatch) -> tuple[str, int, int]:
+    """What came of a run, inside WebAssembly and turn by turn."""
+    inside = outcome(folder, profile)
+    with monkeypatch.context() as patch:
+        send_inboxes(patch)
+        assert outcome(folder, profile) == inside
+    return inside
+
+
+@pytest.mark.parametrize("workers", ["inline", "threads"])
+@pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: workload.name)
+def test_every_workload_is_the_same_turn_by_turn(
+    workload: Workload, workers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if workload.models:
+        pytest.importorskip("onnxruntime")
+    combination = Combination(
+        "round-robin", "wasmtime", "shared-memory", workers, 1 if workers == "inline" else 3, "onnx" * workload.models
+    )
+    setup = Setup(workload, workload.write(tmp_path), combination, Registry(), 7)
+    kinds: list[type] = []
+
+    def note(kind: type[HubShard] | type[LoopShard]) -> None:
+        create = kind.create
+
+        def created(self: Any, ids: U32Array, groups: U32Array) -> U32Array:
+            kinds.append(type(self))
+            return create(self, ids, groups)
+
+        monkeypatch.setattr(kind, "create", created)
+
+    note(HubShard)
+    note(LoopShard)
+    inside = setup.run()
+    assert set(kinds) == {HubShard}
+    send_inboxes(monkeypatch)
+    outside = setup.run()
+    assert set(kinds) == {HubShard, LoopShard}
+    assert [record.digest for record in inside.records] == [record.digest for record in outside.records]
+
+
+RESTARTING: Final = """
+[run]
+waves = 41
+[workers]
+use = "%s"
+count = %d
+[[agents]]
+name = "crash"
+module = "crash.wat"
+count = 50
+restart = "fresh"
+limits = { restarts = 1000 }
+[[agents]]
+name = "steady"
+module = "steady.wat"
+count = 9
+"""
+
+
+@pytest.mark.parametrize(("workers", "count"), [("inline", 1), ("threads", 2)])
+def test_stores_full_of_what_is_over_are_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: str, count: int
+) -> None:
+    (tmp_path / "crash.wat").write_text(counting("(if (i32.eq (global.get $turns) (i32.const 2)) (then unreachable))"))
+    (tmp_path / "steady.wat").write_text(
+        counting(f"(i32.store (i32.const {OUTBOX + 12}) (global.get $turns))")  # the tag
+    )
+    stores: list[object] = []
+    most, tidy = 0, HubShard._tidy
+
+    def noting(self: HubShard) -> None:
+        nonlocal most
+        most = max(most, self._over + len(self._agents))
+        tidy(self)
+        if not any(store is self._store for store in stores):
+            stores.append(self._store)
+
+    monkeypatch.setattr(HubShard, "_tidy", noting)
+    _, turns, faults = same_turn_by_turn(tmp_path, RESTARTING % (workers, count), monkeypatch)
+    assert (turns, faults) == (41 * 59, 50 * 20)
+    assert len(stores) > 5 * count
+    assert most <= 3 * 59 + SPARED
+
+
+def test_an_outbox_larger_than_all_room_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = 700_000
+    (tmp_path / "large.wat").write_text(f"""(module
+      (memory (export "memory") 40)
+      (data (i32.const 0) "{escaped(b"".join(n.to_bytes(4, "little") for n in (1, 1024, 1024, 4096, 1 << 20)))}")
+      (data (i32.const 4096) "{escaped(FRAME_HEADER.pack(size, Outbound.SEND, 0, 0xFFFFFFFF, 3))}")
+      (func (export "wavelock_abi") (result i32) (i32.const 0))
+      (func (export "wavelock_turn") (param i32) (result i32)
+        (memory.fill (i32.const 4112) (i32.const 7) (i32.const {size}))
+        (i32.const {16 + size})))""")
+    profile = """
+    [limits]
+    outbox = "2MiB"
+    message = "1MiB"
+    memory = "8MiB"
+    [[agents]]
+    name = "large"
+    module = "large.wat"
+    count = 5
+    """
+    _, turns, faults = same_turn_by_turn(tmp_path, profile, monkeypatch)
+    assert (turns, faults) == (5, 0)
+    with wavelock.Runtime(wavelock.parse_profile(profile, base=tmp_path), record=False) as runtime:
+        runtime.run()
+        assert [output.payload for output in runtime.outputs()] == [bytes([7]) * size] * 5
+
+
+def test_an_inbox_longer_than_a_bulk_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages of every size around the border between loop and bulk copy come whole."""
+    sizes = [0, 1, 8, 231, 232, 240, 241, 248, 256, 257, 264, 2000]
+    script = b"".join(frame(Outbound.SEND, 1, size, bytes([size % 251]) * size) for size in sizes)
+    talker = agent(f"(i32.const {len(script)})", f'(data (i32.const {OUTBOX}) "{escaped(script)}")')
+    (tmp_path / "talker.wat").write_text(talker)
+    (tmp_path / "echo.wat").write_text(echo())
+    profile = """
+    [run]
+    waves = 2
+    [[agents]]
+    name = "talker"
+    module = "talker.wat"
+    [[agents]]
+    name = "echo"
+    module = "echo.wat"
+    """
+    same_turn_by_turn(tmp_path, profile, monkeypatch)
+    with wavelock.Runtime(wavelock.parse_profile(profile, base=tmp_path), record=False) as runtime:
+        runtime.run()
+        heard = {output.tag: output.payload for output in runtime.outputs()}
+    assert {tag: heard[tag] for tag in sizes} == {size: bytes([size % 251]) * size for size in sizes}
+
+
+def echo() -> str:
+    """An agent that sends every frame of its inbox on to the world."""
+    return agent(f"""
+      (local $end i32) (local $out i32)
+      (local.set $end (i32.sub (local.get $len) (i32.const 32)))
+      (memory.copy (i32.const {OUTBOX}) (i32.const {8192 + 32}) (local.get $end))
+      (loop $frames
+        (if (i32.lt_u (local.get $out) (local.get $end))
+          (then
+            (i32.store offset={OUTBOX + 4} (local.get $out) (i32.const 1))
+            (i32.store offset={OUTBOX + 8} (local.get $out) (i32.const -1))
+            (local.set $out (i32.add (local.get $out)
+              (i32.add (i32.const 16)
+                (i32.and (i32.add (i32.load offset={OUTBOX} (local.get $out)) (i32.const 7)) (i32.const -8)))))
+            (br $frames))))
+      (local.get $end)""")
+
+
+def test_a_pool_that_does_not_fit_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.wat").write_text(counting(""))
+    monkeypatch.setattr(wasmtime_engine, "POOL_FACTOR", 1 << 40)
+    text = '[engine]\nmemory_layout = "dense"\n[[agents]]\nname = "a"\nmodule = "a.wat"\n'
+    with pytest.raises(EnvironmentFailure, match=r"of address space for the agents' memories; lower limits.memory"):
+        outcome(tmp_path, text)
+
+
+@pytest.mark.parametrize("layout", ["guarded", "dense"])
+def test_layouts_do_the_same(layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "crash.wat").write_text(counting("(if (i32.eq (global.get $turns) (i32.const 2)) (then unreachable))"))
+    (tmp_path / "steady.wat").write_text(counting("(drop (memory.grow (i32.const 1)))"))
+    text = RESTARTING % ("inline", 1)
+    expected = outcome(tmp_path, text)
+    chosen = f'[engine]\nmemory_layout = "{layout}"\n' + text
+    assert outcome(tmp_path, chosen) == expected

@@ -33,6 +33,9 @@ AGENT, WAVE = 1, 2
 class Wrapped:
     """wasmtime behind a function that may change the outcome of a plan. Everything else is wasmtime's own."""
 
+    mailboxes: ClassVar[None] = None
+    """Inboxes are sent, so that there is an outcome to change."""
+
     def __init__(self, tamper: Callable[[Turns, int, int], Turns], plan: Callable[[GroupPlan], GroupPlan]) -> None:
         member = wasmtime_plugin.wavelock_engine()
         self._engine: Any = member.create(member.settings())

@@ -108,6 +108,8 @@ def _instantiate(module: wasmer.Module, name: str) -> wasmer.Instance:
 def _guarded(function: Any, name: str) -> Callable[..., Sequence[int]]:
     """The function with its traps told as faults, and always a sequence of results: wasmer gives one as itself."""
     results = len(function.type.results)
+    if results == len(function.type.params) == 2:
+        return _guarded_turn(function, name)
 
     def call(*arguments: int) -> Sequence[int]:
         try:
@@ -119,6 +121,18 @@ def _guarded(function: Any, name: str) -> Callable[..., Sequence[int]]:
         return lambda *arguments: call(*arguments) or ()
     if results == 1:
         return lambda *arguments: (call(*arguments),)  # type: ignore[return-value] # one result comes as itself
+    return call
+
+
+def _guarded_turn(function: Any, name: str) -> Callable[..., Sequence[int]]:
+    """The same for what a turn is, without a tuple of arguments in between."""
+
+    def call(first: int, second: int) -> Sequence[int]:
+        try:
+            return function(first, second)  # type: ignore[no-any-return] # wasmer has no types
+        except RuntimeError as error:
+            raise _told(error, name) from None
+
     return call
 
 

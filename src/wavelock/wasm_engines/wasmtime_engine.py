@@ -197,7 +197,7 @@ def check_address_space(size: int) -> None:
     except (OSError, OverflowError, ValueError):
         raise EnvironmentFailure(
             f"the host has no {format_bytes(size)} of address space for the agents' memories; lower limits.memory or "
-            "limits.agents, or set engine.memory_layout = \"guarded\""
+            'limits.agents, or set engine.memory_layout = "guarded"'
         ) from None
 
 

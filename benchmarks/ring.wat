@@ -1,8 +1,9 @@
 ;; Passes every message on to the next agent of a ring. The first turn learns the ring's size and sends one of its own.
+;; All that it touches lies in 4 KiB: inbox at 0x40, outbox at 0x800.
 (module
   (memory (export "memory") 1)
   (global $agents (mut i32) (i32.const 0))
-  (data (i32.const 0) "\01\00\00\00" "\00\10\00\00" "\00\40\00\00" "\00\60\00\00" "\00\40\00\00")
+  (data (i32.const 0) "\01\00\00\00" "\40\00\00\00" "\c0\07\00\00" "\00\08\00\00" "\00\08\00\00")
   (func (export "wavelock_abi") (result i32) (i32.const 0))
   ;; one frame of 16 bytes to the next agent; the payload's first word is `value`
   (func $send (param $at i32) (param $self i32) (param $value i64)
@@ -14,10 +15,10 @@
     (i64.store offset=24 (local.get $at) (i64.const 0)))
   (func (export "wavelock_turn") (param $length i32) (result i32)
     (local $read i32) (local $end i32) (local $write i32) (local $self i32)
-    (local.set $read (i32.const 0x1020))
-    (local.set $end (i32.add (i32.const 0x1000) (local.get $length)))
-    (local.set $write (i32.const 0x6000))
-    (local.set $self (i32.load (i32.const 0x1018)))
+    (local.set $read (i32.const 0x60))
+    (local.set $end (i32.add (i32.const 0x40) (local.get $length)))
+    (local.set $write (i32.const 0x800))
+    (local.set $self (i32.load (i32.const 0x58)))
     (loop $frames
       (if (i32.lt_u (local.get $read) (local.get $end))
         (then
@@ -31,4 +32,4 @@
             (i32.add (i32.const 16)
               (i32.and (i32.add (i32.load (local.get $read)) (i32.const 7)) (i32.const -8)))))
           (br $frames))))
-    (i32.sub (local.get $write) (i32.const 0x6000))))
+    (i32.sub (local.get $write) (i32.const 0x800))))

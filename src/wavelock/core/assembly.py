@@ -204,7 +204,7 @@ def assemble(profile: Profile, registry: Registry, sources: Sources) -> Parts:
         mailboxes = undo.enter_context(contextlib.closing(_mailboxes(engine, workers, registry)))
         kernel = build_kernel(profile, groups, registry, header, mailboxes)
         links = workers.start(profile.workers.count, transport, lambda: ShardService(engine.open_shard), stack_bytes)
-        shards = ShardSet(links, group_plans(groups, sources.modules))
+        shards = ShardSet(links, group_plans(groups, sources.modules), sum(group.count for group in profile.agents))
         feed = undo.enter_context(contextlib.closing(sources.make_feed(kernel)))
         reports = sources.inference.reports()
         journalled = sources.make_journal(header, reports)

@@ -1,7 +1,8 @@
 """The orchestrator's side of all workers: which agent lies where, requests out, replies back in plan order.
 
 Rules:
-- An agent lies on worker `id % workers`; nothing that reaches a digest depends on it.
+- The agents of the start lie on the workers in contiguous shares, by id, so that a plan in order of ids falls into
+  contiguous parts; those born later lie on worker `id % workers`. Nothing that reaches a digest depends on it.
 - Requests go out to all workers before the first reply is awaited.
 - Every reply is read before a failure is raised, so that a link is never left with half an exchange.
 """
@@ -74,9 +75,10 @@ class _Part(NamedTuple):
 class ShardSet:
     """All shards of a run."""
 
-    def __init__(self, links: Sequence[Link], groups: Sequence[GroupPlan]) -> None:
-        """Open the shards. Raises ModuleError for a module that the engine cannot compile."""
+    def __init__(self, links: Sequence[Link], groups: Sequence[GroupPlan], first: int = 0) -> None:
+        """Open the shards. first: agents of the start. Raises ModuleError for one that the engine cannot compile."""
         self._links = links
+        self._first = first
         request = open_request(groups)
         self._ask(dict.fromkeys(range(len(links)), request), Reply.DONE)
         self._closed = False
@@ -100,7 +102,7 @@ class ShardSet:
         workers = len(self._links)
         if workers == 1:
             return [_Part(0, np.arange(len(ids)))]
-        homes = ids % workers
+        homes = np.where(ids < self._first, ids.astype(np.uint64) * workers // max(self._first, 1), ids % workers)
         parts = (_Part(worker, np.flatnonzero(homes == worker)) for worker in range(workers))
         return [part for part in parts if len(part.places)]
 

@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "wavelock"
 FAMILIES = ("wasm_engines", "schedulers", "transports", "models", "workers")
 INTERFACES = {("wavelock.workers", "wavelock.transports.interface")}
 """Workers hand out a transport's endpoints: they may know that interface, and nothing else of it."""
-KERNEL = ("kernel", "effects", "population", "outbox", "digest", "store", "wave")
+KERNEL = ("kernel", "effects", "mailboxes", "population", "outbox", "digest", "store", "wave")
 NOT_SANS_IO = {
     *("anyio", "asyncio", "concurrent", "datetime", "io", "locale", "multiprocessing", "os", "pathlib", "queue"),
     *("random", "secrets", "select", "signal", "socket", "subprocess", "threading", "time", "uuid"),

@@ -19,7 +19,7 @@ class WasmtimeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Literal["auto", "guarded", "dense"],
         Meta(
             description="guarded: 4 GiB of address space an agent and guard pages, fastest code, some 10,000 agents; "
-            "dense: little address space, more agents; auto: guarded up to 4,096 agents."
+            "dense: one pool, more agents; auto: guarded up to 4,096 agents."
         ),
     ] = "auto"
     cache: Annotated[bool, Meta(description="Keep compiled modules on disk.")] = True

@@ -22,7 +22,7 @@ FLAGS = [*TARGET, "-Wall", "-Wextra", "-Werror", "-I", "guests/c"]
 
 def sources() -> list[Path]:
     """Every source, in order of their paths."""
-    return sorted(path for folder in ("benchmarks", "examples", "src") for path in (ROOT / folder).rglob("*.c"))
+    return sorted(path for folder in ("benchmarks/kernels", "examples", "src") for path in (ROOT / folder).rglob("*.c"))
 
 
 def build(source: Path, target: Path) -> None:

@@ -133,7 +133,7 @@ def test_turns_that_differ_name_the_agent(kit: Kit, rich: Path) -> None:
         ("fuel", 1, "wave 3, agent asker/0: fuel first "),
         ("fault", 16, "wave 3, agent asker/0: fault first fuel, second none"),
         ("outbox_bytes", 8, "wave 3, agent asker/0: outbox bytes first 8, second "),
-        ("outbox_crc", 0, "wave 3, agent asker/0: outboxes of the same length differ (CRC-32 00000000, "),
+        ("outbox_hash", 0, "wave 3, agent asker/0: outboxes of the same length differ (hashes 00000000, "),
         ("agent", 0, "wave 3, agent talker/0: first the turn of talker/0, second asker/0"),
     ):
         change_turn(kit, path, rich, column, value)
@@ -142,14 +142,12 @@ def test_turns_that_differ_name_the_agent(kit: Kit, rich: Path) -> None:
 
 def change_turn(kit: Kit, path: Path, whole: Path, column: str, value: int) -> None:
     """Change the last turn of wave 3, and the wave's digest."""
-    import zlib
+    from wavelock.core.turnrows import pack_turns, read_turns
 
-    from wavelock.core.runfile import read_turn_details
-
-    rows = read_turn_details(kit.query(whole, "SELECT detail FROM waves WHERE wave = 3")[0][0]).copy()
+    rows = read_turns(kit.query(whole, "SELECT detail FROM waves WHERE wave = 3")[0][0]).copy()
     asker = rows["agent"].tolist().index(3)
     rows[column][asker] = value
-    detail = zlib.compress(rows.tobytes())
+    detail = pack_turns(rows)
     kit.change(path, "UPDATE waves SET detail = ?, digest = zeroblob(32) WHERE wave = 3", detail)
     kit.rechecksum(path, "waves", ("wave",))
 

@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wavelock import EnvironmentFailure, UserError, replay
 from wavelock.core.abi import Fault
@@ -28,11 +31,10 @@ from wavelock.core.runfile import (
     RunFileExistsError,
     create_run_file,
     next_run_file,
-    read_turn_details,
     row_checksum,
-    turn_details,
 )
 from wavelock.core.runreader import RunFileReader
+from wavelock.core.turnrows import outbox_hashes, pack_turns, read_turns, turn_rows
 from wavelock.core.wave import WaveRecord
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ def test_every_table_holds_what_the_run_did(kit: Kit, rich: Path) -> None:
 
 def test_the_row_of_a_wave_sums_up_its_turns(kit: Kit, rich: Path) -> None:
     turns, fuel, faults, detail = kit.query(rich, "SELECT turns, fuel, faults, detail FROM waves WHERE wave = 1")[0]
-    rows = read_turn_details(detail)
+    rows = read_turns(detail)
     assert len(rows) == turns == 6
     assert int(rows["fuel"].sum()) == fuel
     assert faults == np.count_nonzero(rows["fault"]) == 1
@@ -117,16 +119,43 @@ def test_turn_details_round_trip() -> None:
     record.fuel = np.array([2**64 - 1, 5], np.uint64)
     record.fault_codes, record.outbox_bytes = np.array([0, 16], np.int32), np.array([8, 0], np.uint32)
     record.outboxes = b"12345678"
-    rows = turn_details(record)
+    rows = turn_rows(record)
     assert rows["agent"].tolist() == [3, 1]
     assert rows["fuel"].tolist() == [2**64 - 1, 5]
-    assert rows["outbox_crc"].tolist() == [0x9AE0DAAF, 0]
+    assert rows["outbox_hash"].tolist() == [slow_hash(b"12345678"), 0]
+    assert np.array_equal(read_turns(pack_turns(rows)), rows)
 
 
-@pytest.mark.parametrize("blob", [b"", b"not zlib", b"x\x01\x01\x01\x00\xfe\xffa\x00b\x00b"])
+def slow_hash(outbox: bytes) -> int:
+    """The formula of `core.turnrows` in plain integers."""
+
+    def mix(value: int) -> int:
+        value = (value ^ value >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        value = (value ^ value >> 27) * 0x94D049BB133111EB % 2**64
+        return value ^ value >> 31
+
+    words = [int.from_bytes(outbox[at : at + 8], "little") for at in range(0, len(outbox), 8)]
+    keys = [mix((at + 1) * 0x9E3779B97F4A7C15 % 2**64) for at in range(len(words))]
+    return sum(word * key for word, key in zip(words, keys, strict=True)) % 2**64 >> 32
+
+
+@given(st.lists(st.binary(max_size=40), max_size=12))
+def test_outboxes_have_the_documented_hash(outboxes: list[bytes]) -> None:
+    found = outbox_hashes(b"".join(outboxes), np.array([len(outbox) for outbox in outboxes], np.uint32))
+    assert found.tolist() == [slow_hash(outbox) for outbox in outboxes]
+
+
+def columns(size: int) -> bytes:
+    return bytes(zstandard.ZstdCompressor().compress(bytes(size)))
+
+
+BOMB = bytes.fromhex("28b52ffde0") + (1 << 40).to_bytes(8, "little")  # a frame that says it holds a tebibyte
+
+
+@pytest.mark.parametrize("blob", [b"", b"not zstd", columns(23), columns(240)[:-3], BOMB])
 def test_damaged_turn_details_are_a_value_error(blob: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
-        read_turn_details(blob)
+        read_turns(blob)
 
 
 def test_a_checksum_tells_types_and_places_apart() -> None:

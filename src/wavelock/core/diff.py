@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from wavelock.core.divergence import Details, Divergence, ReplayReport, compare_turns, damage
 from wavelock.core.errors import DamagedRunError, RunFileError
-from wavelock.core.runfile import read_turn_details
 from wavelock.core.runreader import DamagedRowError, RunFileReader, WaveRow
+from wavelock.core.turnrows import read_turns
 
 _UNNOTICED: Final = ("engine", "transport", "workers", "record", "inputs", "run.name", "run.waves")
 """Keys of a profile that never part two runs: no agent can notice them."""
@@ -94,7 +94,7 @@ def _diff_wave(row: WaveRow, match: WaveRow, one: RunFileReader, other: RunFileR
 
 def _details(row: WaveRow) -> Details | None:
     try:
-        return read_turn_details(row.detail) if row.detail is not None else None
+        return read_turns(row.detail) if row.detail is not None else None
     except ValueError as error:
         raise DamagedRowError("waves", row.wave, "", f"its turn details: {error}") from None
 

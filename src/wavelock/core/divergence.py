@@ -87,7 +87,7 @@ def _turn_difference(one: Any, other: Any, one_called: str, other_called: str) -
             if field == "fault":
                 return f"{label} {one_called} {_fault(values[0])}, {other_called} {_fault(values[1])}"
             return f"{label} {one_called} {values[0]}, {other_called} {values[1]}"
-    return f"outboxes of the same length differ (CRC-32 {int(one['outbox_crc']):08x}, {int(other['outbox_crc']):08x})"
+    return f"outboxes of the same length differ (hashes {int(one['outbox_hash']):08x}, {int(other['outbox_hash']):08x})"
 
 
 def _fault(code: int) -> str:

@@ -150,7 +150,7 @@ class Mailboxes(Protocol):
         """Begin to do the effects of a wave. outboxes: in plan order, one after the other, of these lengths."""
 
 
-def _mix(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def mix(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """splitmix64's finaliser (Steele, Lea, Flood, 2014), element by element."""
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -160,13 +160,13 @@ def _mix(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 
 def wave_entropy(seed: int, wave: int) -> int:
     """The part of its turns' entropy that a wave has in common: two rounds of splitmix64 over seed and wave."""
-    base = _mix(np.array([seed], np.uint64) + _GOLDEN)
-    return int(_mix((base ^ np.uint64(wave)) + _GOLDEN)[0])
+    base = mix(np.array([seed], np.uint64) + _GOLDEN)
+    return int(mix((base ^ np.uint64(wave)) + _GOLDEN)[0])
 
 
 def turn_entropy(entropy: int, agents: U32Array) -> npt.NDArray[np.uint64]:
     """The entropy of each agent's turn: one more round over the wave's and the agent's id. Shape (n,), u64."""
-    return _mix((np.array([entropy], np.uint64) + agents.astype(np.uint64)) * _GOLDEN + _GOLDEN)
+    return mix((np.array([entropy], np.uint64) + agents.astype(np.uint64)) * _GOLDEN + _GOLDEN)
 
 
 class _Box:

@@ -15,8 +15,9 @@ import numpy as np
 
 from wavelock.core.divergence import Diverged, compare_turns
 from wavelock.core.errors import DamagedRunError
-from wavelock.core.runfile import Row, read_turn_details, told_rows, turn_details, wave_row
+from wavelock.core.runfile import Row, told_rows, wave_row
 from wavelock.core.runreader import DamagedRowError, RunFileReader, WaveRow
+from wavelock.core.turnrows import read_turns, turn_rows
 from wavelock.core.wave import WaveRecord
 
 _TOLD: Final[Mapping[str, tuple[str, ...]]] = {
@@ -65,10 +66,10 @@ class RecordedTables:
         if row.detail is None:
             return
         try:
-            recorded = read_turn_details(row.detail)
+            recorded = read_turns(row.detail)
         except ValueError as error:
             raise DamagedRowError("waves", row.wave, "", f"its turn details: {error}") from None
-        replayed = turn_details(record)
+        replayed = turn_rows(record)
         if not np.array_equal(recorded, replayed):
             found = compare_turns(row.wave, recorded, replayed, self._name, ("recorded", "replayed"))
             raise Diverged(row.wave, found.agent, f"the turn details: {found.what}")

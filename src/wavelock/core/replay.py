@@ -20,9 +20,9 @@ from wavelock.core.ports import InferenceAnswer, ModelReport
 from wavelock.core.profile import Profile
 from wavelock.core.profile_reader import DEFAULTS, build_profile, override
 from wavelock.core.recorded import RecordedTables
-from wavelock.core.runfile import read_turn_details, turn_details
 from wavelock.core.runreader import DamagedRowError, RunFileReader, WaveRow
 from wavelock.core.runtime import RunLoop
+from wavelock.core.turnrows import read_turns, turn_rows
 from wavelock.core.wave import Input, WaveRecord
 from wavelock.plugins.manager import Registry
 
@@ -231,8 +231,8 @@ class _Comparison:
 def _first_difference(row: WaveRow, record: WaveRecord, name: Callable[[int], str]) -> tuple[int | None, str, str]:
     """Which agent's turn differs first between a recorded wave and the same wave run again."""
     try:
-        recorded = read_turn_details(row.detail) if row.detail is not None else None
+        recorded = read_turns(row.detail) if row.detail is not None else None
     except ValueError as error:
         return row.wave, "", f"the digest differs, and the wave's turn details are damaged ({error})"
-    found = compare_turns(row.wave, recorded, turn_details(record), name, ("recorded", "replayed"))
+    found = compare_turns(row.wave, recorded, turn_rows(record), name, ("recorded", "replayed"))
     return found.wave, found.agent, found.what

@@ -14,18 +14,17 @@ import errno
 import os
 import re
 import sqlite3
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 from blake3 import blake3
 
 from wavelock.core.errors import EnvironmentFailure, RunFileError
+from wavelock.core.turnrows import pack_turns, turn_rows
 from wavelock.core.wave import WaveRecord
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 APPLICATION_ID: Final = 0x57564C4B
 """SQLite's application id: "WVLK"."""
 SUFFIX: Final = ".wavelock"
@@ -50,12 +49,6 @@ CREATE TABLE logs (wave INTEGER NOT NULL, position INTEGER NOT NULL, agent INTEG
 CREATE TABLE faults (wave INTEGER NOT NULL, position INTEGER NOT NULL, agent INTEGER NOT NULL, fault INTEGER NOT NULL,
   detail TEXT NOT NULL, PRIMARY KEY (wave, position)) WITHOUT ROWID;
 """
-TURN: Final = np.dtype(
-    [("agent", "<u4"), ("fault", "<i4"), ("fuel", "<u8"), ("outbox_bytes", "<u4"), ("outbox_crc", "<u4")]
-)
-"""One turn in a wave's `detail` (zlib): who, how it ended, what it used, and a CRC-32 of its outbox."""
-
-
 _LACKING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 """What the machine lacks rather than what the user got wrong."""
 
@@ -76,27 +69,6 @@ def row_checksum(*values: object) -> bytes:
 def head_row(key: str, value: str | bytes) -> tuple[object, ...]:
     """A row of the table `run`."""
     return key, value, row_checksum(key, value)
-
-
-def turn_details(record: WaveRecord) -> np.typing.NDArray[np.void]:
-    """A wave's turns, in plan order, as rows of dtype TURN."""
-    rows = np.zeros(len(record.plan), TURN)
-    rows["agent"], rows["fault"] = record.plan, record.fault_codes
-    rows["fuel"], rows["outbox_bytes"] = record.fuel, record.outbox_bytes
-    view, at, sums = memoryview(record.outboxes), 0, []
-    for length in record.outbox_bytes.tolist():
-        sums.append(zlib.crc32(view[at : at + length]))
-        at += length
-    rows["outbox_crc"] = sums
-    return rows
-
-
-def read_turn_details(blob: bytes) -> np.typing.NDArray[np.void]:
-    """The rows that `turn_details` made. Raises ValueError for a damaged blob."""
-    try:
-        return np.frombuffer(zlib.decompress(blob), TURN)
-    except zlib.error as error:
-        raise ValueError(str(error)) from None
 
 
 def create_run_file(path: Path) -> None:
@@ -209,7 +181,7 @@ class RunFileRows:
     def put(self, record: WaveRecord) -> None:
         """Add a wave to the batch."""
         wave = record.wave
-        row = wave_row(record, zlib.compress(turn_details(record).tobytes(), 1) if self._turns else None)
+        row = wave_row(record, pack_turns(turn_rows(record)) if self._turns else None)
         self._add("waves", [(*row, row_checksum(*row))])
         self._put_outside(record)
         self._add(

@@ -1,0 +1,88 @@
+"""The turns of a wave as rows that a run file keeps: who, how it ended, what it used, and a hash of its outbox.
+
+The hash tells outboxes of the same length apart; what a run is held to is the wave's digest. It is the high half of
+the sum of the outbox's 64-bit words, each times a key of its own (multilinear hashing modulo 2^64),
+so that a wave's hashes are a few operations on arrays.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import zstandard
+
+from wavelock.core.mailboxes import mix
+from wavelock.core.shard import U32Array, U64Array
+from wavelock.core.wave import WaveRecord
+
+TURN: Final = np.dtype(
+    [("agent", "<u4"), ("fault", "<i4"), ("fuel", "<u8"), ("outbox_bytes", "<u4"), ("outbox_hash", "<u4")]
+)
+"""One turn. On disk each column is whole, one after the other, as a frame of Zstandard."""
+MOST_TURNS: Final = 1 << 26
+"""What is read of one wave at most."""
+TurnRows = npt.NDArray[np.void]
+
+
+def turn_rows(record: WaveRecord) -> TurnRows:
+    """A wave's turns, in plan order, as rows of dtype TURN."""
+    rows = np.zeros(len(record.plan), TURN)
+    rows["agent"], rows["fault"] = record.plan, record.fault_codes
+    rows["fuel"], rows["outbox_bytes"] = record.fuel, record.outbox_bytes
+    rows["outbox_hash"] = outbox_hashes(record.outboxes, record.outbox_bytes)
+    return rows
+
+
+def outbox_hashes(outboxes: bytes, lengths: U32Array) -> U32Array:
+    """A hash of each outbox; they lie one after the other, and each is taken as padded with zeros to whole words."""
+    counts = (lengths.astype(np.int64) + 7) // 8
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    hashes = np.zeros(len(lengths), np.uint32)
+    if not total:
+        return hashes
+    begins = ends - counts
+    words = _words(outboxes, lengths, begins, total)
+    place = np.arange(total) - np.repeat(begins, counts)
+    keys = mix((np.arange(int(counts.max()), dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15))
+    some = counts > 0
+    sums = np.add.reduceat(words * keys[place], begins[some])
+    hashes[some] = sums >> np.uint64(32)
+    return hashes
+
+
+def _words(outboxes: bytes, lengths: U32Array, begins: npt.NDArray[np.int64], total: int) -> U64Array:
+    if not (lengths & 7).any():
+        return np.frombuffer(outboxes, "<u8", total)
+    padded = np.zeros(8 * total, np.uint8)
+    starts = np.cumsum(lengths, dtype=np.int64) - lengths
+    shifts = np.repeat(8 * begins - starts, lengths)
+    padded[np.arange(len(shifts)) + shifts] = np.frombuffer(outboxes, np.uint8, len(shifts))
+    return padded.view("<u8")
+
+
+def pack_turns(rows: TurnRows) -> bytes:
+    """Rows as a run file keeps them."""
+    columns = b"".join(rows[name].tobytes() for name in TURN.names or ())
+    return bytes(zstandard.ZstdCompressor(level=1).compress(columns))
+
+
+def read_turns(blob: bytes) -> TurnRows:
+    """The rows that `pack_turns` wrote. Raises ValueError for a damaged blob."""
+    try:
+        if zstandard.frame_content_size(blob) > MOST_TURNS * TURN.itemsize:
+            raise ValueError(f"more than {MOST_TURNS} turns")
+        data = zstandard.ZstdDecompressor().decompress(blob, max_output_size=MOST_TURNS * TURN.itemsize)
+    except zstandard.ZstdError as error:
+        raise ValueError(str(error)) from None
+    count, over = divmod(len(data), TURN.itemsize)
+    if over:
+        raise ValueError(f"{len(data)} bytes are no whole turns of {TURN.itemsize}")
+    rows, at = np.zeros(count, TURN), 0
+    fields: dict[str, Any] = dict(TURN.fields or {})
+    for name, (dtype, *_) in fields.items():
+        rows[name] = np.frombuffer(data, dtype, count, at)
+        at += count * dtype.itemsize
+    return rows

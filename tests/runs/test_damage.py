@@ -287,7 +287,7 @@ def test_what_is_no_run_file_is_the_users_mistake(kit: Kit, wavelock: Command) -
 
 @pytest.mark.parametrize(
     ("version", "shown"),
-    [(2, "format 2; this Wavelock reads 1: upgrade"), (0, "format 0; this Wavelock reads 1: replay it with")],
+    [(3, "format 3; this Wavelock reads 2: upgrade"), (1, "format 1; this Wavelock reads 2: replay it with")],
 )
 def test_another_format_is_refused(kit: Kit, rich: Path, wavelock: Command, version: int, shown: str) -> None:
     with closing(sqlite3.connect(rich)) as connection:

@@ -18,7 +18,8 @@ from wavelock.core.abi import Fault, Inbound, frame
 from wavelock.core.digest import hash_bytes
 from wavelock.core.errors import EnvironmentFailure
 from wavelock.core.form import FormOptions, reserved, rewrite_module
-from wavelock.core.form.costs import NATIVE_RATIO, NATIVE_RESERVE_BYTES, PAGE_UNITS
+from wavelock.core.form.costs import PAGE_UNITS
+from wavelock.core.form.limits import NATIVE_RATIO, NATIVE_RESERVE_BYTES
 from wavelock.core.shard import GroupPlan, Shard, Turns
 from wavelock.wasm_engines import wasmer_plugin
 from wavelock.wasm_engines.interface import Engine, Instance, Trap

@@ -21,7 +21,7 @@ from wavelock.core.digest import header_digest
 from wavelock.core.errors import PluginError
 from wavelock.core.events import RunStarted
 from wavelock.core.form import FORM_VERSION
-from wavelock.core.form.costs import NATIVE_RATIO, NATIVE_RESERVE_BYTES
+from wavelock.core.form.limits import NATIVE_RATIO, NATIVE_RESERVE_BYTES
 from wavelock.core.inputs import LiveFeed, cut_records
 from wavelock.core.journal import RunFileJournal
 from wavelock.core.kernel import Kernel

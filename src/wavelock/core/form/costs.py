@@ -56,10 +56,6 @@ CODE_SHIFT: Final = 1
 that the operand stack does not show."""
 LEAF_BYTES: Final = 4096
 """A function that calls nothing and weighs no more than this is not counted: at most one such frame is on the stack."""
-NATIVE_RATIO: Final = 16
-"""Bytes of native stack that a byte of weight can become, at the worst found by search on both compilers."""
-NATIVE_RESERVE_BYTES: Final = 512 << 10
-"""Native stack beside that: one leaf, the functions that the pass adds, and the engine's own."""
 
 
 def cost(operator: Operator) -> int:

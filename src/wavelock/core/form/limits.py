@@ -58,3 +58,7 @@ FUNCTION_BYTES: Final = 7_654_321
 NESTING: Final = 10_000
 """Blocks within blocks. A switch nests one block for each of its cases, so thousands are real; nothing here
 recurses, but engines keep a frame for each."""
+NATIVE_RATIO: Final = 16
+"""Bytes of native stack that a byte of weight (see `costs`) can become, at the worst found on both compilers."""
+NATIVE_RESERVE_BYTES: Final = 512 << 10
+"""Native stack beside that: one leaf, the functions that the pass adds, and the engine's own."""

@@ -20,7 +20,7 @@ from wavelock.core.form.limits import PAGE_BYTES, TABLES
 from wavelock.core.mailboxes import Mailboxes
 from wavelock.core.shard import GroupPlan, Shard
 from wavelock.core.units import format_bytes
-from wavelock.wasm_engines.hub.mailboxes import HubMailboxes, configure_for_hub, hub_module
+from wavelock.wasm_engines.hub.mailboxes import HubMailboxes, configure_for_hub, courier_module
 from wavelock.wasm_engines.hub.shard import HubShard
 from wavelock.wasm_engines.loop import LoopShard
 from wavelock.wasm_engines.wasmtime_instance import alone
@@ -53,6 +53,7 @@ class WasmtimeEngine:
         self._reservation = 0
         self._in_hub = False
         self._mailboxes: HubMailboxes | None = None
+        self._couriers: dict[int, wasmtime.Module] = {}
 
     @property
     def version(self) -> str:
@@ -154,7 +155,7 @@ class WasmtimeEngine:
         """See `interface.Engine`."""
         engine, modules = self._opened(), [self._module(plan) for plan in groups]
         if self._mailboxes is not None:
-            return HubShard(self._mailboxes, self._courier(), groups, modules)
+            return HubShard(self._mailboxes, self._courier, groups, modules)
         return LoopShard(groups, lambda group: alone(engine, modules[group], groups[group]))
 
     def mailboxes(self) -> Mailboxes:
@@ -163,9 +164,11 @@ class WasmtimeEngine:
         self._mailboxes = HubMailboxes(self._opened(), self._key, shared=True)
         return self._mailboxes
 
-    def _courier(self) -> wasmtime.Module:
+    def _courier(self, agents: int) -> wasmtime.Module:
         with self._lock:
-            return hub_module(self._opened(), self._key, "courier.wat")
+            if agents not in self._couriers:
+                self._couriers[agents] = courier_module(self._opened(), self._key, agents)
+            return self._couriers[agents]
 
     @property
     def _key(self) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import wasmtime
 
 import wavelock
 from helpers import OUTBOX, agent, escaped, yields
@@ -16,6 +18,7 @@ from wavelock.plugins.manager import Registry
 from wavelock.testing import WORKLOADS, Combination, Workload
 from wavelock.testing.trace import Setup
 from wavelock.wasm_engines import wasmtime_engine
+from wavelock.wasm_engines.hub.mailboxes import MOST_AGENTS, configure_for_hub, courier_text
 from wavelock.wasm_engines.hub.shard import SPARED, HubShard
 from wavelock.wasm_engines.loop import LoopShard
 from wavelock.workers.inline import InlineWorkers
@@ -195,6 +198,59 @@ def echo() -> str:
                 (i32.and (i32.add (i32.load offset={OUTBOX} (local.get $out)) (i32.const 7)) (i32.const -8)))))
             (br $frames))))
       (local.get $end)""")
+
+
+STARTS: Final = {
+    "trap": '(func $begin unreachable) (start $begin) (func (export "wavelock_abi") (result i32) (i32.const 0))',
+    "out of fuel": '(func (export "wavelock_abi") (result i32) (loop (br 0)) (i32.const 0))',
+    "no record": '(func (export "wavelock_abi") (result i32) (i32.const 65530))',
+    "outside": '(func (export "wavelock_abi") (result i32) (i32.const -4))',
+    "another version": '(func (export "wavelock_abi") (result i32) (i32.const 64))',
+}
+
+
+@pytest.mark.parametrize("what", STARTS)
+def test_starts_that_fail(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More agents than one courier has, each of which fails in its first turn, beside others that do not."""
+    (tmp_path / "bad.wat").write_text(
+        f"""(module (memory (export "memory") 1) {STARTS[what]}
+        (func (export "wavelock_turn") (param i32) (result i32) (i32.const 0)))"""
+    )
+    (tmp_path / "good.wat").write_text(counting(""))
+    profile = """
+    [run]
+    waves = 3
+    [[agents]]
+    name = "good"
+    module = "good.wat"
+    count = 37
+    [[agents]]
+    name = "bad"
+    module = "bad.wat"
+    count = 21
+    """
+    _, turns, faults = same_turn_by_turn(tmp_path, profile, monkeypatch)
+    assert (turns, faults) == (3 * 37 + 21, 21)
+
+
+def test_a_courier_is_written_for_any_number_of_agents() -> None:
+    source = resources.files("wavelock.wasm_engines.hub").joinpath("courier.wat").read_text(encoding="utf-8")
+    for agents in (1, 2, MOST_AGENTS):
+        text = courier_text(source, agents)
+        assert "i32.const PLACE" not in text
+        assert ";; }" not in text
+        module = wasmtime.Module(engine_for_hub(), text)
+        assert [kind.name for kind in module.imports] == ["memory", "table", "worker"] + [
+            "memory",
+            "turn",
+            "start",
+        ] * agents
+
+
+def engine_for_hub() -> wasmtime.Engine:
+    config = wasmtime.Config()
+    configure_for_hub(config)
+    return wasmtime.Engine(config)
 
 
 def test_a_pool_that_does_not_fit_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

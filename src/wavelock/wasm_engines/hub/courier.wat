@@ -1,20 +1,25 @@
-;; courier: one agent's way to the hub and back. There is one instance for each agent: it alone knows both memories.
+;; courier: the way of some agents to the hub and back. It alone knows their memories and the hub's.
 ;;
-;; `enter` starts the agent. `carry` writes the turn header and the frames of `letters` into the agent's inbox, lets it
-;; take its turn, and copies its outbox to `to`. A letter in the hub's log is: u32 place of the next one, u32 bytes, the
-;; frame.
+;; What stands between `for each agent {` and `}` is there once for each of them, with its number behind the names of
+;; `agent`, `turn`, `start`, `carry` and `enter`, and for PLACE: a million agents have 62,500 couriers of 16.
+;;
+;; `enter` starts an agent. `carry` writes the turn header and the frames of `letters` into its inbox, lets it take its
+;; turn, and copies its outbox to `to`. A letter in the hub's log is: u32 place of the next one, u32 bytes, the frame.
 (module
   (import "hub" "memory" (memory $hub 65535 65535 shared))
   (import "hub" "table" (table $couriers 1 funcref))
   (import "hub" "worker" (global $worker i32))  ;; the address of hub.c's worker_t
+  ;; for each agent {
   (import "agent" "memory" (memory $agent 0))
   (import "agent" "turn" (func $turn (param i32 i64) (result i32 i64)))
   (import "agent" "start" (func $start (param i64) (result i32 i64)))
+  ;; }
 
   ;; What is longer is copied in bulk, which is a call into the engine.
   (global $SHORT i32 (i32.const 256))
 
-  (func $carry (export "carry")
+  ;; for each agent {
+  (func $carry
     (param $log i32) (param $letter i32) (param $frames i32) (param $inbox i32)
     (param $outbox i32) (param $most i32) (param $to i32) (param $budget i64) (result i32)
     (local $at i32) (local $bytes i32) (local $end i32) (local $result i32) (local $left i64)
@@ -71,28 +76,35 @@
         (br $words)))
     (local.get $result))
 
-  ;; Starts the agent, where the worker says so, and tells where its buffers are. Then the courier puts itself behind
-  ;; all others of its store, where hub.c finds it; one whose agent traps is not there.
-  (elem declare func $carry)
+  ;; Starts the agent, where the worker says so, and tells what came of it. Then the courier is put behind all others of
+  ;; the store, where hub.c finds it.
   (func $enter
     (local $record i32) (local $left i64) (local $word i32)
-    (if (i32.load $hub offset=28 (; starts ;) (global.get $worker))
+    (if (i32.and (i32.load $hub offset=28 (; starts ;) (global.get $worker)) (i32.shl (i32.const 1) (i32.const PLACE)))
       (then
         (call $start (i64.load $hub offset=72 (; budget ;) (global.get $worker)))
         (local.set $left)
         (local.set $record)
-        (i64.store $hub offset=32 (; left ;) (global.get $worker) (local.get $left))
-        (i32.store $hub offset=100 (; pages ;) (global.get $worker) (memory.size $agent))
-        (loop $words
-          (i32.store $hub offset=80 (; record ;)
-            (i32.add (global.get $worker) (local.get $word))
-            (if (result i32)
-              (i64.le_u
-                (i64.add (i64.extend_i32_u (local.get $record)) (i64.const 20))
-                (i64.shl (i64.extend_i32_u (memory.size $agent)) (i64.const 16)))
-              (then (i32.load $agent (i32.add (local.get $record) (local.get $word))))
-              (else (i32.const 0))))
-          (local.set $word (i32.add (local.get $word) (i32.const 4)))
-          (br_if $words (i32.lt_u (local.get $word) (i32.const 20))))))
+        (local.set $word (i32.add (global.get $worker) (i32.shl (i32.const PLACE) (i32.const 5))))
+        (i64.store $hub offset=88 (; of, left ;) (local.get $word) (local.get $left))
+        (i32.store $hub offset=116 (; of, pages ;) (local.get $word) (memory.size $agent))
+        (if (i64.le_u
+              (i64.add (i64.extend_i32_u (local.get $record)) (i64.const 20))
+              (i64.shl (i64.extend_i32_u (memory.size $agent)) (i64.const 16)))
+          (then
+            (memory.copy $hub $agent
+              (i32.add (local.get $word) (i32.const 96 (; of, record ;))) (local.get $record) (i32.const 20)))
+          (else
+            (memory.fill $hub (i32.add (local.get $word) (i32.const 96)) (i32.const 0) (i32.const 20))))
+        (i32.store $hub offset=80 (; started ;) (global.get $worker)
+          (i32.add (i32.load $hub offset=80 (global.get $worker)) (i32.const 1)))))
     (drop (table.grow $couriers (ref.func $carry) (i32.const 1))))
-  (start $enter))
+  (elem declare func $carry)
+  ;; }
+
+  (func $all
+    ;; for each agent {
+    (call $enter)
+    ;; }
+  )
+  (start $all))

@@ -83,24 +83,31 @@ typedef struct {
     u64 wave, time_ns, entropy;
 } control_t;
 
+/* What came of starting an agent: fuel left, its ABI record (zeros where it lies outside its memory), its memory's size. */
+typedef struct {
+    u64 left;
+    u32 record[5], pages;
+} started_t;
+enum { MOST_AGENTS = 16 }; /* of one courier */
+
 /* What one worker is at: turns of the plan at `places`, one after the other. Outboxes go behind one another to `out`. */
 typedef struct {
     u32 places, turns, turn;
     u32 out, out_bytes, at;
     u32 taken; /* bytes of the log that its agents have read */
-    u32 starts; /* courier.wat is to start its agent, with `budget`; then `left`, `record` and `pages` say what came of it */
-    u64 left;   /* fuel, after a turn or a start */
+    u32 starts; /* bits: which of its agents courier.wat is to start, each with `budget` */
+    u64 left;   /* fuel, after a turn */
     header_t header;
     u64 budget;
-    u32 record[5]; /* the agent's ABI record, zeros where it lies outside its memory */
-    u32 pages;     /* its memory's size */
+    u32 started, unused; /* how many of them it has started */
+    started_t of[MOST_AGENTS];
 } worker_t;
 
 #define control ((control_t *)1024)
 #define AT(type, address) ((type *)(uintptr_t)(address))
 
 EXPORT(layout) u32 layout(void) {
-    return sizeof(control_t) << 24 | sizeof(worker_t) << 16 | sizeof(box_t) << 8 | sizeof(group_t);
+    return sizeof(control_t) << 24 | sizeof(worker_t) / 8 << 16 | sizeof(box_t) << 8 | sizeof(group_t);
 }
 
 static inline box_t *box_of(u32 agent) { return AT(box_t, control->boxes) + agent; }

@@ -6,6 +6,7 @@ The names of `CONTROL`, `BOX` and `GROUP` are those of the structs in hub.c, in 
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Sequence
 from importlib import metadata, resources
 from itertools import pairwise
@@ -42,14 +43,17 @@ BOX: Final = np.dtype([*((name, "<u4") for name in BOX_WORDS), ("spent", "<u8"),
 GROUP: Final = np.dtype(
     [*((name, "<u4") for name in ("message", "mailbox_bytes", "mailbox_frames", "flags")), ("fuel", "<u8")]
 )
+MOST_AGENTS: Final = 16
+"""Agents of one courier."""
 WORKER: Final = np.dtype(
     [
         *((name, "<u4") for name in ("places", "turns", "turn", "out", "out_bytes", "at", "taken", "starts")),
         ("left", "<u8"),
         ("header", "V32"),
         ("budget", "<u8"),
-        ("record", "<u4", 5),
-        ("pages", "<u4"),
+        ("started", "<u4"),
+        ("unused", "<u4"),
+        ("of", "V32", MOST_AGENTS),
     ]
 )
 LETTER_BYTES: Final = 8
@@ -72,6 +76,7 @@ _COURIER, _INBOX, _OUTBOX, _OUTBOX_BYTES = (
 )
 _SPENT: Final = len(BOX_WORDS)
 _STOPS: Final = {int(stop): stop for stop in Stop}
+_OF_AGENT: Final = re.compile(r"\$(agent|turn|start|carry|enter)\b")
 _WORD: Final = {name: at for at, name in enumerate(CONTROL)}
 _AGENTS, _LIVE, _LOG_BYTES, _LOG_END = (_WORD[name] for name in ("agents", "live", "log_bytes", "log_end"))
 _TURN, _STAGE, _AT, _END, _FRAME = (_WORD[name] for name in ("turn", "stage", "at", "end", "frame"))
@@ -101,9 +106,36 @@ def open_mailboxes() -> Mailboxes:
     return HubMailboxes(wasmtime.Engine(config), "alone", shared=False)
 
 
-def hub_module(engine: wasmtime.Engine, key: str, name: str = "hub.wasm") -> wasmtime.Module:
-    """A module of this folder, compiled, and kept on disk. key: what tells the engine's configuration from others."""
-    data = resources.files(__package__).joinpath(name).read_bytes()
+def hub_module(engine: wasmtime.Engine, key: str) -> wasmtime.Module:
+    """The hub, compiled. key: what tells the engine's configuration from others."""
+    return _compiled(engine, key, resources.files(__package__).joinpath("hub.wasm").read_bytes())
+
+
+def courier_module(engine: wasmtime.Engine, key: str, agents: int) -> wasmtime.Module:
+    """A courier for so many agents, compiled."""
+    source = resources.files(__package__).joinpath("courier.wat").read_text(encoding="utf-8")
+    return _compiled(engine, key, courier_text(source, agents).encode())
+
+
+def courier_text(source: str, agents: int) -> str:
+    """courier.wat with what stands there for each agent once for each of so many."""
+    lines: list[str] = []
+    repeated: list[str] | None = None
+    for line in source.splitlines():
+        if line.strip() == ";; for each agent {":
+            repeated = []
+        elif line.strip() == ";; }":
+            for place in range(agents):
+                numbered = (_OF_AGENT.sub(rf"$\g<1>{place}", each) for each in repeated or ())
+                lines += [each.replace("PLACE", str(place)) for each in numbered]
+            repeated = None
+        else:
+            (lines if repeated is None else repeated).append(line)
+    return "\n".join(lines)
+
+
+def _compiled(engine: wasmtime.Engine, key: str, data: bytes) -> wasmtime.Module:
+    """A module of this folder, from the disk where it was compiled before."""
     cache, key = ModuleCache("hub"), f"{metadata.version('wasmtime')} {key} {blake3(data).hexdigest()}"
     stored = cache.load(key)
     if stored is not None:
@@ -111,7 +143,7 @@ def hub_module(engine: wasmtime.Engine, key: str, name: str = "hub.wasm") -> was
             return wasmtime.Module.deserialize(engine, stored)
         except wasmtime.WasmtimeError:
             pass  # written by another build of wasmtime
-    module = wasmtime.Module(engine, data.decode() if name.endswith(".wat") else data)
+    module = wasmtime.Module(engine, data if data.startswith(b"\0asm") else data.decode())
     cache.store(key, bytes(module.serialize()))
     return module
 
@@ -129,7 +161,7 @@ class HubMailboxes:
         table = wasmtime.Table(store, wasmtime.TableType(wasmtime.ValType.funcref(), wasmtime.Limits(1, None)), None)
         instance = wasmtime.Instance(store, self.module, [memory.shared, table])
         call = {name: function_of(store, instance, name, count) for name, count in _FUNCTIONS.items()}
-        expected = _CONTROL_BYTES << 24 | WORKER.itemsize << 16 | BOX.itemsize << 8 | GROUP.itemsize
+        expected = _CONTROL_BYTES << 24 | WORKER.itemsize // 8 << 16 | BOX.itemsize << 8 | GROUP.itemsize
         if call["layout"]() & 0xFFFFFFFF != expected:
             raise RuntimeError("hub.wasm and the package differ in their layout; build it anew")
         self._call = call

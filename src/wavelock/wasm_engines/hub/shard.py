@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -23,7 +23,7 @@ from wavelock.core.abi import EXPORT_MEMORY, Fault
 from wavelock.core.form import reserved
 from wavelock.core.shard import GroupPlan, Placed, Turns, U32Array
 from wavelock.wasm_engines.capture import capture_instance, restore_instance
-from wavelock.wasm_engines.hub.mailboxes import BOUNCE, GROW, WORKER, HubMailboxes
+from wavelock.wasm_engines.hub.mailboxes import BOUNCE, GROW, MOST_AGENTS, WORKER, HubMailboxes
 from wavelock.wasm_engines.hub.memory import PAGE_BYTES, Part
 from wavelock.wasm_engines.loop import AgentState, Buffers, Failure, bad_result, check_record, trapped
 from wavelock.wasm_engines.wasmtime_calls import Call, Pointer, find_export, function_of, raw_function, trap_code
@@ -46,50 +46,60 @@ class _Held(NamedTuple):
 
 
 class _Maker:
-    """Makes agents of one group and their couriers: five foreign calls, with everything ready but what differs."""
+    """Makes agents of one group, some at a time, and their courier: with everything ready but what differs."""
 
     def __init__(
-        self, store: wasmtime.Store, module: wasmtime.Module, courier: wasmtime.Module, given: Sequence[Any]
+        self, store: wasmtime.Store, module: wasmtime.Module, courier: wasmtime.Module, given: Sequence[Any], size: int
     ) -> None:
-        """given: the courier's imports that come from the hub."""
+        """given: the courier's imports that come from the hub. size: how many agents a courier has."""
         self._kept = store, module, courier, given
+        self._size = size
         context = ctypes.cast(store._context(), Pointer)
         wanted = (EXPORT_MEMORY, reserved.TURN, reserved.START)
-        imports = (ffi.wasmtime_extern_t * (len(given) + len(wanted)))()
+        imports = (ffi.wasmtime_extern_t * (len(given) + size * len(wanted)))()
         for at, value in enumerate(given):
             imports[at] = value._as_extern()
         self._trap, self._made = ctypes.c_void_p(), (ctypes.c_uint64 * 2)()
         trap, made = ctypes.byref(self._trap), ctypes.byref(self._made)
         self._agent = context, ctypes.cast(module.ptr(), Pointer), None, ctypes.c_size_t(0), made, trap
         names = [export.name for export in module.exports]
-        size, begin = ctypes.sizeof(ffi.wasmtime_extern_t), ctypes.addressof(imports)
+        places = [ctypes.c_size_t(names.index(each)) for each in wanted]
+        step, slot = ctypes.sizeof(ffi.wasmtime_extern_t), ctypes.addressof(imports)
+        slot += step * len(given)
         name, length = ctypes.byref(ctypes.c_void_p()), ctypes.byref(ctypes.c_size_t())
         self._exports = [
-            (context, made, ctypes.c_size_t(names.index(each)), name, length, Pointer(begin + size * (len(given) + at)))
-            for at, each in enumerate(wanted)
+            [
+                (context, made, place, name, length, Pointer(slot + step * (agent * len(wanted) + at)))
+                for at, place in enumerate(places)
+            ]
+            for agent in range(size)
         ]
         second, count = ctypes.byref((ctypes.c_uint64 * 2)()), ctypes.c_size_t(len(imports))
         self._courier = context, ctypes.cast(courier.ptr(), Pointer), imports, count, second, trap
 
-    def make(self) -> tuple[int, int | None]:
-        """An instance with its courier: its number, and the trap code in which its start ended.
+    def agents(self) -> list[int]:
+        """New instances of the group's module, by their numbers. Raises WasmtimeError where the host has no room."""
+        numbers = []
+        for exports in self._exports:
+            error = _instance_new(*self._agent)
+            if error or self._trap:
+                raise self._failure(error)
+            for arguments in exports:
+                _export_nth(*arguments)
+            numbers.append(self._made[1])
+        return numbers
 
-        Raises WasmtimeError where the host has no room for one more.
-        """
-        error = _instance_new(*self._agent)
-        if error or self._trap:
-            raise self._failure(error)
-        for arguments in self._exports:
-            _export_nth(*arguments)
+    def courier(self) -> int | None:
+        """A courier for those that were made last. Answers the trap code in which a start ended. Raises as above."""
         error = _instance_new(*self._courier)
         if error:
             raise self._failure(error)
-        return self._made[1], self._take_trap() if self._trap else None
+        return self._take_trap() if self._trap else None
 
-    def instance(self, number: int) -> wasmtime.Instance:
-        """An instance by its number."""
-        raw = ffi.wasmtime_instance_t.from_buffer_copy(bytes((ctypes.c_uint64 * 2)(self._made[0], number)))
-        return wasmtime.Instance._from_raw(raw)
+    @property
+    def store_number(self) -> int:
+        """The store, as wasmtime numbers them, once an agent was made."""
+        return self._made[0]
 
     def _take_trap(self) -> int:
         trap, self._trap.value = ctypes.cast(self._trap, ctypes.POINTER(ffi.wasm_trap_t)), None
@@ -107,10 +117,11 @@ class HubShard:
     def __init__(
         self,
         mailboxes: HubMailboxes,
-        courier: wasmtime.Module,
+        courier: Callable[[int], wasmtime.Module],
         groups: Sequence[GroupPlan],
         modules: Sequence[wasmtime.Module],
     ) -> None:
+        """courier: the compiled one for so many agents."""
         self._mailboxes = mailboxes
         self._courier = courier
         self._groups = groups
@@ -124,8 +135,10 @@ class HubShard:
         self._worker_part = Part(mailboxes.memory, np.uint8)
         self._worker_part.need(WORKER.itemsize)
         self._worker = self._worker_part.array[: WORKER.itemsize].view(WORKER)
-        self._starts, self._budget, self._left = (_field(self._worker, name) for name in ("starts", "budget", "left"))
-        self._record = self._worker_part.array.data[WORKER.itemsize - 24 : WORKER.itemsize]  # and `pages`
+        self._starts, self._budget, self._started = (
+            _field(self._worker, name) for name in ("starts", "budget", "started")
+        )
+        self._of = self._worker_part.array.data[WORKER.itemsize - 32 * MOST_AGENTS : WORKER.itemsize]
         self._checked: dict[int, tuple[bytes, Buffers | None]] = {}
         self._closed = False
         self._open()
@@ -138,14 +151,14 @@ class HubShard:
         self._table = wasmtime.Table(
             self._store, wasmtime.TableType(wasmtime.ValType.funcref(), wasmtime.Limits(1, None)), None
         )
-        self._couriers = 0
         at = wasmtime.Global(
             self._store,
             wasmtime.GlobalType(wasmtime.ValType.i32(), False),
             wasmtime.Val.i32(self._worker_part.address),
         )
-        given = (mailboxes.memory.shared, self._table, at)
-        self._makers = [_Maker(self._store, module, self._courier, given) for module in self._modules]
+        self._given = (mailboxes.memory.shared, self._table, at)
+        self._makers: dict[tuple[int, int], _Maker] = {}
+        self._store_number = 0
         hub = wasmtime.Instance(self._store, mailboxes.module, [mailboxes.memory.shared, self._table])
         self._turns = Call(self._store, find_export(self._store, hub, "turns"), 1)
         self._take_bounced = function_of(self._store, hub, "take_bounced", 2)
@@ -155,48 +168,88 @@ class HubShard:
     def create(self, ids: U32Array, groups: U32Array) -> U32Array:
         """See `core.shard.Shard`."""
         self.drop(ids)
-        capacities = [self._create(agent, group) for agent, group in zip(ids.tolist(), groups.tolist(), strict=True)]
-        return np.array(capacities, np.uint32)
+        capacities = np.zeros(len(ids), np.uint32)
+        at = 0
+        while at < len(ids):
+            group = int(groups[at])
+            size = MOST_AGENTS if (groups[at : at + MOST_AGENTS] == group).sum() == MOST_AGENTS else 1
+            capacities[at : at + size] = self._create(ids[at : at + size].tolist(), group)
+            at += size
+        return capacities
 
-    def _create(self, number: int, group: int) -> int:
+    def _create(self, numbers: list[int], group: int) -> list[int]:
+        """Make agents of a group with one courier. Answers their capacities."""
         plan = self._groups[group]
-        budget = plan.fuel_per_turn
-        self._starts[0], self._budget[0] = 1, budget
-        made, trap = self._make(group)
-        if trap is not None:
-            fault = trap_of(trap, plan.name).fault
-            self._fail(number, trapped(self._instance(made, group), fault, budget, plan))
-            return plan.inbox_bytes
-        spent, record = budget - self._left[0], self._record.tobytes()
+        made, outcomes, couriers = self._make(group, len(numbers))
+        capacities = []
+        for number, instance, outcome, courier in zip(numbers, made, outcomes, couriers, strict=True):
+            if isinstance(outcome, int):  # a trap
+                fault = trap_of(outcome, plan.name).fault
+                self._fail(number, trapped(self._instance(instance, group), fault, plan.fuel_per_turn, plan))
+                capacities.append(plan.inbox_bytes)
+                continue
+            spent, buffers = self._read_start(outcome, group)
+            if buffers is None:
+                self._fail(number, Failure(Fault.BAD_ABI, spent))
+                capacities.append(plan.inbox_bytes)
+            else:
+                self._admit(number, group, instance, buffers, spent, courier)
+                capacities.append(buffers[1])
+        return capacities
+
+    def _read_start(self, outcome: bytes, group: int) -> tuple[int, Buffers | None]:
+        """The fuel that a start used, and where the agent's buffers are, from a `started_t`."""
+        plan, record = self._groups[group], outcome[8:]
         checked = self._checked.get(group)
         if checked is None or checked[0] != record:  # agents of a group mostly have the same
             checked = self._checked[group] = record, _check_record(record, plan)
-        buffers = checked[1]
-        if buffers is None:
-            self._fail(number, Failure(Fault.BAD_ABI, spent))
-            return plan.inbox_bytes
-        self._admit(number, group, made, buffers, spent)
-        return buffers[1]
+        return plan.fuel_per_turn - int.from_bytes(outcome[:8], "little"), checked[1]
 
-    def _make(self, group: int) -> tuple[int, int | None]:
-        """An instance with its courier, and the code of the trap in which its start ended."""
-        self._over += 1  # until it is admitted
+    def _make(self, group: int, size: int, *, start: bool = True) -> tuple[list[int], list[bytes | int], list[int]]:
+        """Instances with one courier: their numbers, a `started_t` or a trap code for each, and their couriers.
+
+        A start that traps ends the courier with it: another one is made, which starts those that come behind.
+        """
+        self._over += size  # until they are admitted
+        outcomes: list[bytes | int] = [b""] * size
+        left = list(range(size)) if start else []
+        self._budget[0] = self._groups[group].fuel_per_turn
         try:
-            made, trap = self._makers[group].make()
+            maker = self._maker(group, size)
+            made = maker.agents()
+            self._store_number = maker.store_number
+            while True:
+                self._starts[0], self._started[0] = sum(1 << at for at in left), 0
+                grown = self._table.size(self._store)
+                trap = maker.courier()
+                done = self._started[0]
+                for at in left[:done]:
+                    outcomes[at] = self._of[32 * at : 32 * at + 32].tobytes()
+                if trap is None:
+                    return made, outcomes, list(range(grown, grown + size))
+                outcomes[left[done]] = trap
+                left = left[done + 1 :]
         except wasmtime.WasmtimeError as error:
             raise no_instance(self._groups[group].name, error) from None
-        self._couriers += trap is None
-        return made, trap
+
+    def _maker(self, group: int, size: int) -> _Maker:
+        maker = self._makers.get((group, size))
+        if maker is None:
+            courier = self._courier(size)
+            maker = _Maker(self._store, self._modules[group], courier, self._given, size)
+            self._makers[group, size] = maker
+        return maker
 
     def _instance(self, number: int, group: int) -> WasmtimeInstance:
         """The plain face of an instance."""
-        return WasmtimeInstance(self._store, self._makers[group].instance(number), self._groups[group])
+        raw = ffi.wasmtime_instance_t.from_buffer_copy(bytes((ctypes.c_uint64 * 2)(self._store_number, number)))
+        return WasmtimeInstance(self._store, wasmtime.Instance._from_raw(raw), self._groups[group])
 
-    def _admit(self, number: int, group: int, made: int, buffers: Buffers, spent: int) -> None:
-        """Tell the hub of an instance whose courier was the last to come."""
+    def _admit(self, number: int, group: int, made: int, buffers: Buffers, spent: int, courier: int) -> None:
+        """Tell the hub of an instance."""
         self._over -= 1
         self._agents[number] = _Held(group, made, buffers)
-        self._mailboxes.admit(number, self._couriers, buffers, spent)
+        self._mailboxes.admit(number, courier, buffers, spent)
 
     def _fail(self, number: int, failure: Failure) -> None:
         """An agent's instance is not used again: its failure is the outcome of its next turn."""
@@ -311,10 +364,9 @@ class HubShard:
             if state.failure is not None:
                 self._failed[number] = state.failure
             return
-        self._starts[0] = 0
-        made, _ = self._make(group)
+        (made,), _, (courier,) = self._make(group, 1, start=False)
         restore_instance(self._instance(made, group), self._groups[group], state.instance)
-        self._admit(number, group, made, state.instance.buffers, state.spent)
+        self._admit(number, group, made, state.instance.buffers, state.spent, courier)
 
     def close(self) -> None:
         """See `core.shard.Shard`."""

@@ -275,7 +275,10 @@ def random_entropy(entropy: int, agent: int) -> int:
     return int(turn_entropy(entropy, np.array([agent], np.uint32))[0])
 
 
-def test_closing_twice_is_safe() -> None:
-    mailboxes = open_mailboxes()
+def test_closing_twice_is_safe_and_leaves_nothing_to_look_at() -> None:
+    mailboxes = filled(open_mailboxes(), 3)
     mailboxes.close()
     mailboxes.close()
+    for use in (lambda: mailboxes.ready, lambda: mailboxes.held(0), lambda: mailboxes.mail(0)):
+        with pytest.raises((LookupError, ValueError)):
+            use()

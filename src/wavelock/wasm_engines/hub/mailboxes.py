@@ -207,6 +207,10 @@ class HubMailboxes:
         if not self._closed:
             self._closed = True
             self._store.close()
+            # Nothing may look at the memory any more: without these whoever does meets an error, and not a lost page.
+            self._parts.clear()
+            self.words = self._wide = self._box_words = self._scratch = memoryview(b"")
+            self.memory.close()
 
     # ---- mailboxes ----
 

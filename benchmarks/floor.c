@@ -120,6 +120,7 @@ int main(int count, char **words) {
                 header_t *header = (header_t *)slot;
                 if (!header->frames) continue;
                 header->wave = wave;
+                header->entropy = (wave << 32 ^ at) * 0x9E3779B97F4A7C15ull;
                 uint32_t length = used[side][at];
                 memcpy(all[at].inbox, slot, length);
                 used[side][at] = sizeof *header;

@@ -2,7 +2,10 @@
 
 The floor is `floor.c`, a C loop over the engine's own library, compiled on the spot: once with wasmtime's defaults, a
 mapping for each memory, and once with all memories in one pool, as Wavelock has them from 4,096 agents on. Neither
-meters, bounds, digests or records anything. The work: a ring of agents, each passing a 16-byte message on.
+meters, bounds, digests or records anything.
+
+The work: as many 16-byte messages on their way as there are agents; each is passed on, to the next agent of a ring
+(`ring`) or to one picked by chance (`random`, where an agent gets none, one or more). Times are for one message.
 """
 
 from __future__ import annotations
@@ -26,7 +29,8 @@ import wasmtime
 import wavelock
 
 HERE = Path(__file__).parent
-SLOT_BYTES = 256
+SLOT_BYTES = 1024
+WORKS = ("ring", "random")
 FLOORS = ("defaults", "pool")
 
 
@@ -39,7 +43,7 @@ class Floor:
         self._agents = agents
 
     def time(self, waves: int) -> float:
-        """Nanoseconds a turn, over so many waves. Raises SystemExit where the program is gone."""
+        """Nanoseconds a message, over so many waves. Raises SystemExit where the program is gone."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
@@ -57,22 +61,22 @@ class Floor:
         self._process.communicate()
 
 
-def build(folder: Path) -> tuple[Path, Path]:
-    """The floor program and the ring's module. Raises SystemExit without a C compiler."""
+def build(folder: Path, work: str) -> tuple[Path, Path]:
+    """The floor program and the agents' module. Raises SystemExit without a C compiler."""
     compiler = shutil.which("cc") or shutil.which("clang") or shutil.which("gcc")
     if compiler is None:
         sys.exit("floor.c needs a C compiler: cc, clang or gcc on the PATH")
     library = Path(wasmtime._ffi.dll._name)
-    program, module = folder / "floor", folder / "ring.wasm"
+    program, module = folder / "floor", folder / f"{work}.wasm"
     subprocess.run(
         [compiler, "-O2", "-o", program, HERE / "floor.c", library, f"-Wl,-rpath,{library.parent}"], check=True
     )
-    module.write_bytes(wasmtime.wat2wasm((HERE / "ring.wat").read_text(encoding="utf-8")))
+    module.write_bytes(wasmtime.wat2wasm((HERE / f"{work}.wat").read_text(encoding="utf-8")))
     return program, module
 
 
-def open_ring(agents: int, workers: int, record: bool, folder: Path) -> wavelock.Runtime:
-    """The same ring on Wavelock, with everything on."""
+def open_run(work: str, agents: int, workers: int, record: bool, folder: Path) -> wavelock.Runtime:
+    """The same on Wavelock, with everything on."""
     text = f"""
     [limits]
     agents = {agents}
@@ -84,7 +88,7 @@ def open_ring(agents: int, workers: int, record: bool, folder: Path) -> wavelock
     folder = '{folder}'
     [[agents]]
     name = "ring"
-    module = '{HERE / "ring.wat"}'
+    module = '{HERE / f"{work}.wat"}'
     count = {agents}
     """
     return wavelock.Runtime(wavelock.parse_profile(text), record=record)
@@ -100,12 +104,12 @@ def seconds(run: wavelock.Runtime, waves: int) -> float:
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Time all in turn. Answers medians, and the ratios round by round."""
     agents = options.agents
-    waves = max(2, options.turns // agents)
+    waves = max(2, options.messages // agents)
     rounds: list[tuple[float, ...]] = []
     with tempfile.TemporaryDirectory() as folder:
-        program, module = build(Path(folder))
+        program, module = build(Path(folder), options.work)
         floors = [Floor(program, module, agents, kind) for kind in options.floor or FLOORS]
-        with open_ring(agents, options.workers, options.record, Path(folder)) as run:
+        with open_run(options.work, agents, options.workers, options.record, Path(folder)) as run:
             run.run(4)
             for floor in floors:
                 floor.time(2)
@@ -115,14 +119,14 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         for floor in floors:
             floor.close()
     columns = list(zip(*rounds, strict=True))
-    result: dict[str, Any] = {"work": "ring", "agents": agents, "bytes": 16, "workers": options.workers}
+    result: dict[str, Any] = {"work": options.work, "agents": agents, "bytes": 16, "workers": options.workers}
     result |= {"recording": options.record, "rounds": options.rounds, "waves": waves}
-    result["ns_per_turn"] = round(statistics.median(columns[-1]), 1)
+    result["ns_per_message"] = round(statistics.median(columns[-1]), 1)
     result["floors"] = {}
     for at, kind in enumerate(options.floor or FLOORS):
         ratios = sorted(row[-1] / row[at] for row in rounds)
         result["floors"][kind] = {
-            "floor_ns_per_turn": round(statistics.median(columns[at]), 1),
+            "floor_ns_per_message": round(statistics.median(columns[at]), 1),
             "ratio": round(statistics.median(ratios), 2),
             "spread": [round(ratios[0], 2), round(ratios[-1], 2)],
         }
@@ -134,10 +138,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", choices=WORKS, default="ring")
     parser.add_argument("--agents", type=int, default=20_000)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--turns", type=int, default=1_000_000, help="turns of one measurement, about")
+    parser.add_argument("--messages", type=int, default=1_000_000, help="messages of one measurement, about")
     parser.add_argument("--floor", action="append", choices=FLOORS, help="only this one; the default is both")
     parser.add_argument("--record", action="store_true", help="with a run file")
     parser.add_argument("--json", action="store_true")
@@ -146,12 +151,12 @@ def main() -> None:
     if options.json:
         print(json.dumps(result))
         return
-    print(f"{result['agents']:,} agents in a ring, {result['machine']}, Python {result['python']}")
-    print(f"Wavelock           {result['ns_per_turn']:>8.1f} ns a turn")
+    print(f"{result['agents']:,} agents, {result['work']}, {result['machine']}, Python {result['python']}")
+    print(f"Wavelock           {result['ns_per_message']:>8.1f} ns a message")
     for kind, found in result["floors"].items():
         low, high = found["spread"]
         print(
-            f"floor ({kind + ')':<12}{found['floor_ns_per_turn']:>7.1f} ns a turn, ratio {found['ratio']:.2f} "
+            f"floor ({kind + ')':<12}{found['floor_ns_per_message']:>7.1f} ns a message, ratio {found['ratio']:.2f} "
             f"({low:.2f} to {high:.2f})"
         )
 

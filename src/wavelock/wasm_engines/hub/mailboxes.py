@@ -63,7 +63,6 @@ _CONTROL_BYTES: Final = 4 * len(CONTROL) + 8 * len(WIDE)
 GROW: Final = 1
 BOUNCE: Final = 2
 """Stops that no commit shows: a part is full; a frame is larger than its receiver's inbox."""
-_HEADER_BYTES: Final = 32
 _FUNCTIONS: Final = {
     "layout": 0, "put": 4, "greet": 4, "drop_oldest": 2, "take_first": 1, "clear": 1, "move_log": 2, "inbox_bytes": 0,
     "pack": 0, "commit": 0,

@@ -15,12 +15,14 @@ import pytest
 import wavelock
 from wavelock.core.abi import WORLD, Fault, Outbound, frame
 from wavelock.core.assembly import build_kernel, resolve_groups
+from wavelock.core.errors import EnvironmentFailure
 from wavelock.core.kernel import Kernel
 from wavelock.core.mailboxes import GroupBounds, Mailboxes, PlainMailboxes
 from wavelock.core.shard import Turns
 from wavelock.core.turns import Outcome
 from wavelock.core.wave import Input, WaveRecord
 from wavelock.plugins.manager import Registry
+from wavelock.wasm_engines.hub import memory
 from wavelock.wasm_engines.hub.mailboxes import open_mailboxes
 from wavelock.wasm_engines.hub.memory import PAGE_BYTES
 
@@ -254,6 +256,19 @@ def test_a_publication_that_outgrows_the_log_goes_on_where_it_stopped(hub: Mailb
     assert commit_all(hub, [5], [text * 4]) == 4000
     assert {hub.held(agent) for agent in range(1000)} == {(4, 4 * (16 + 3000))}
     assert hub.mail(999) == [frame(2, 5, 9, b"x" * 3000, 1)] * 4
+
+
+def test_a_full_memory_is_used_to_the_end_and_is_an_error_then(hub: Mailboxes, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(hub, 2)
+    monkeypatch.setattr(memory, "PAGES", 100)
+    letter = frame(2, 0, 1, bytes(10_000))
+    count = 0
+    with pytest.raises(EnvironmentFailure, match=r"takes more than the 4 GiB that there are for it"):
+        for _ in range(1000):
+            hub.put(0, letter)
+            count += 1
+    assert hub.mail(0) == [letter] * count
+    assert count * len(letter) > 20 * PAGE_BYTES
 
 
 def test_parts_move_and_keep_what_they_hold(hub: Mailboxes) -> None:

@@ -19,11 +19,12 @@ from blake3 import blake3
 
 from wavelock.core.abi import FRAME_HEADER, Reason, frame_bytes
 from wavelock.core.cache import ModuleCache
+from wavelock.core.errors import EnvironmentFailure
 from wavelock.core.mailboxes import Commit, GroupBounds, Mailboxes, Packed, Stop
 from wavelock.core.shard import Bytes, I32Array, Placed, Turns, U8Array, U32Array, gather
 from wavelock.core.shards import Places
 from wavelock.core.turns import WaveHeader
-from wavelock.wasm_engines.hub.memory import HubMemory, Part
+from wavelock.wasm_engines.hub.memory import PAGE_BYTES, HubMemory, Part
 from wavelock.wasm_engines.wasmtime_calls import function_of
 
 CONTROL: Final = (
@@ -297,11 +298,15 @@ class HubMailboxes:
         self.ready[agent] = ready
 
     def _make_room(self, size: int) -> None:
-        """Move what is in the log to another place, so that at least as much is free there as is taken."""
+        """Move what is in the log to another place, with room for a letter more, or for as much again if there is."""
         log = self._parts["log"]
-        needed = 2 * (self.words[_LIVE] + size) + LETTER_BYTES
-        larger = max(log.size, 1 << (needed - 1).bit_length())
-        address = self.memory.allocate(larger)
+        needed = self.words[_LIVE] + size + LETTER_BYTES
+        larger = max(log.size, 1 << (2 * needed - 1).bit_length())
+        try:
+            address = self.memory.allocate(larger)
+        except EnvironmentFailure:  # the memory is nearly full: no more than it takes
+            larger = -(-needed // PAGE_BYTES) * PAGE_BYTES
+            address = self.memory.allocate(larger)
         self._move_log(address, larger)
         self.memory.free(log.address, log.size)
         log.take(address, larger)

@@ -44,7 +44,7 @@ def outbox_hashes(outboxes: bytes, lengths: U32Array) -> U32Array:
     if not total:
         return hashes
     begins = ends - counts
-    words = _words(outboxes, lengths, begins, total)
+    words = _words(outboxes, lengths, total)
     place = np.arange(total) - np.repeat(begins, counts)
     keys = mix((np.arange(int(counts.max()), dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15))
     some = counts > 0
@@ -53,14 +53,15 @@ def outbox_hashes(outboxes: bytes, lengths: U32Array) -> U32Array:
     return hashes
 
 
-def _words(outboxes: bytes, lengths: U32Array, begins: npt.NDArray[np.int64], total: int) -> U64Array:
+def _words(outboxes: bytes, lengths: U32Array, total: int) -> U64Array:
+    """The outboxes' words, each outbox padded to whole ones: those that agents write well need none."""
     if not (lengths & 7).any():
         return np.frombuffer(outboxes, "<u8", total)
-    padded = np.zeros(8 * total, np.uint8)
-    starts = np.cumsum(lengths, dtype=np.int64) - lengths
-    shifts = np.repeat(8 * begins - starts, lengths)
-    padded[np.arange(len(shifts)) + shifts] = np.frombuffer(outboxes, np.uint8, len(shifts))
-    return padded.view("<u8")
+    padded, at = [], 0
+    for length in lengths.tolist():
+        padded.append(outboxes[at : at + length] + bytes(-length & 7))
+        at += length
+    return np.frombuffer(b"".join(padded), "<u8", total)
 
 
 def pack_turns(rows: TurnRows) -> bytes:

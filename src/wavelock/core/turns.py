@@ -69,5 +69,6 @@ class SharedTurns:
         """See `TurnsPort`."""
         self._mailboxes.share(plan, header)
         parts = self._shards.take_turns(plan)
-        bounced = sorted(row for _, placed in parts for row in placed.bounced) if parts else []
+        # By place alone: an agent's own are in the order of its mailbox.
+        bounced = sorted((row for _, placed in parts for row in placed.bounced), key=lambda row: row[0])
         return Outcome(self._mailboxes.collect(parts), [(agent, frame) for _, agent, frame in bounced])

@@ -29,6 +29,8 @@ GUARDED_AGENTS: Final = 4096
 """Above this many agents `auto` takes the dense layout: address space and mappings run out some way past 10,000."""
 POOL_FACTOR: Final = 3
 POOL_SPARE: Final = 1024
+POOL_MANY: Final = 100_000
+"""Above so many agents there are two tables for each: what a pool keeps of its tables grows with their number."""
 POOL_TABLE_ENTRIES: Final = 20_000
 """What a table may hold in a pool."""
 POOL_INSTANCE_BYTES: Final = 16 << 20
@@ -115,8 +117,9 @@ class WasmtimeEngine:
         pool = ffi.wasmtime_pooling_allocation_config_new()
         for name, value in {
             "total_memories": instances,
-            "total_core_instances": 2 * instances,
-            "total_tables": 2 * instances,
+            # With a courier for each, and a second one for those whose start trapped.
+            "total_core_instances": 3 * instances,
+            "total_tables": instances * (TABLES if self._agents <= POOL_MANY else 2),
             "total_stacks": 1,
             "max_memory_size": self._reservation,
             "max_core_instance_size": POOL_INSTANCE_BYTES,

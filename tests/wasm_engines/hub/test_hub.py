@@ -214,7 +214,7 @@ def test_the_waves_above_have_everything(registry: Registry, folder: Path) -> No
 
 
 BOUNDS: Final = GroupBounds(
-    1 << 20, 1 << 30, 1 << 20, drops_oldest=False, denied_is_fault=False, fuel=1, topics=frozenset((0,))
+    1 << 63, 1 << 30, 1 << 53, drops_oldest=False, denied_is_fault=False, fuel=1, topics=frozenset((0,))
 )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
+import numpy as np
 import pytest
 import wasmtime
 
@@ -13,7 +15,8 @@ import wavelock
 from helpers import OUTBOX, agent, escaped, yields
 from wavelock.core.abi import FRAME_HEADER, Outbound, frame
 from wavelock.core.errors import EnvironmentFailure
-from wavelock.core.shard import U32Array
+from wavelock.core.shard import Placed, U32Array
+from wavelock.core.turns import SharedTurns, WaveHeader
 from wavelock.plugins.manager import Registry
 from wavelock.testing import WORKLOADS, Combination, Workload
 from wavelock.testing.trace import Setup
@@ -251,6 +254,38 @@ def engine_for_hub() -> wasmtime.Engine:
     config = wasmtime.Config()
     configure_for_hub(config)
     return wasmtime.Engine(config)
+
+
+def test_an_inbox_that_ends_with_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start and the directory fill it to the last byte below 2^32."""
+    size = 32 + 16 + 32
+    inbox = 2**32 - size
+    record = escaped(b"".join(number.to_bytes(4, "little") for number in (1, inbox, size, 4096, 4096)))
+    header = escaped(FRAME_HEADER.pack(size + 8, Outbound.SEND, 0, 0xFFFFFFFF, 3))
+    (tmp_path / "end.wat").write_text(f"""(module
+      (memory (export "memory") 65536) (data (i32.const 0) "{record}") (data (i32.const 4096) "{header}")
+      (func (export "wavelock_abi") (result i32) (i32.const 0))
+      (func (export "wavelock_turn") (param i32) (result i32)
+        (i64.store (i32.const 4112) (i64.extend_i32_u (local.get 0)))
+        (memory.copy (i32.const 4120) (i32.const {inbox - 2**32}) (i32.const {size}))
+        (i32.const {16 + 8 + size})))""")
+    profile = '[limits]\nmemory = "4 GiB"\n[[agents]]\nname = "e"\nmodule = "end.wat"\n'
+    same_turn_by_turn(tmp_path, profile, monkeypatch)
+    with wavelock.Runtime(wavelock.parse_profile(profile, base=tmp_path), record=False) as runtime:
+        runtime.run()
+        (output,) = runtime.outputs()
+    assert int.from_bytes(output.payload[:8], "little") == size
+    assert output.payload[-4:] == b"e\0\0\0"
+
+
+def test_frames_that_bounce_stay_in_the_order_of_the_mailbox() -> None:
+    """Whatever their bytes say; agents are in plan order, whichever worker had them."""
+    rows = [[(2, 9, b"b"), (2, 9, b"a")], [(0, 4, b"d"), (0, 4, b"c"), (3, 1, b"")]]
+    parts = [(np.zeros(0, np.intp), Placed(0, 0, 0, some)) for some in rows]
+    shards: Any = SimpleNamespace(take_turns=lambda _plan: parts)
+    mailboxes: Any = SimpleNamespace(share=lambda *_: None, collect=lambda _parts: None)
+    outcome = SharedTurns(mailboxes, shards).take(np.zeros(0, np.uint32), WaveHeader(0, 0, 0))
+    assert outcome.bounced == [(4, b"d"), (4, b"c"), (9, b"b"), (9, b"a"), (1, b"")]
 
 
 def test_a_pool_that_does_not_fit_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

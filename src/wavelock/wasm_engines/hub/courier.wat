@@ -51,7 +51,7 @@
           (i64.store $agent (local.get $at) (i64.load $hub (local.get $bytes)))
           (local.set $at (i32.add (local.get $at) (i32.const 8)))
           (local.set $bytes (i32.add (local.get $bytes) (i32.const 8)))
-          (br_if $words (i32.lt_u (local.get $at) (local.get $end))))
+          (br_if $words (i32.ne (local.get $at) (local.get $end))))  ;; an inbox may end with the memory, at 2^32
         (br $next)))
 
     (call $turn (i32.sub (local.get $at) (local.get $inbox)) (local.get $budget))

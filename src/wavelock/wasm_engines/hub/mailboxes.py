@@ -195,8 +195,9 @@ class HubMailboxes:
         rows, grants = self._need("groups", len(groups)), self._need("grants", len(groups) * topics)
         for at, group in enumerate(groups):
             flags = _DROPS_OLDEST * group.drops_oldest | _DENIED_IS_FAULT * group.denied_is_fault
-            frames = min(group.mailbox_frames, 0xFFFFFFFF)  # more do not fit into the bytes
-            rows[at] = (group.message, group.mailbox_bytes, frames, flags, group.fuel)
+            # No frame is longer than these, and no more of them fit into the bytes.
+            message, frames = (min(bound, 0xFFFFFFFF) for bound in (group.message, group.mailbox_frames))
+            rows[at] = (message, group.mailbox_bytes, frames, flags, group.fuel)
             for topic in range(topics):
                 grants[at * topics + topic] = topic in group.topics
         self.words[_WORD["topics"]] = topics

@@ -79,3 +79,13 @@ def test_a_run_survives_foreign_bytes_in_its_cache(tmp_path: Path, monkeypatch: 
         cache.store("any", foreign)  # whole by its hash, but not what this wasmtime wrote
         monkeypatch.setattr(ModuleCache, "_path", original)
         assert digest() == first
+
+
+def test_an_engine_without_a_cache_keeps_nothing_that_it_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAVELOCK_CACHE", str(tmp_path / "cache"))
+    path = write_profile(tmp_path, said=HELLO)
+    with wavelock.Runtime(wavelock.load_profile(path, ["engine.cache=false"]), record=False) as runtime:
+        runtime.run()
+    assert {folder.name for folder in cache_folder().iterdir()} == {"form"}

@@ -24,7 +24,8 @@ from wavelock.core.abi import FRAME_HEADER, TURN_HEADER, Outbound, Reason
 from wavelock.core.outbox import EffectTuple, MalformedOutboxError, parse_outbox
 from wavelock.core.shard import Bytes, I32Array, U8Array, U32Array
 
-_GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
+GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
+"""The odd number next to 2^64 over the golden ratio, splitmix64's step."""
 WITH_GRANTS: Final = frozenset(Outbound) - {Outbound.SEND, Outbound.TIMER, Outbound.LOG, Outbound.YIELD, Outbound.EXIT}
 """The effects that may lack a grant."""
 
@@ -160,13 +161,13 @@ def mix(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 
 def wave_entropy(seed: int, wave: int) -> int:
     """The part of its turns' entropy that a wave has in common: two rounds of splitmix64 over seed and wave."""
-    base = mix(np.array([seed], np.uint64) + _GOLDEN)
-    return int(mix((base ^ np.uint64(wave)) + _GOLDEN)[0])
+    base = mix(np.array([seed], np.uint64) + GOLDEN)
+    return int(mix((base ^ np.uint64(wave)) + GOLDEN)[0])
 
 
 def turn_entropy(entropy: int, agents: U32Array) -> npt.NDArray[np.uint64]:
     """The entropy of each agent's turn: one more round over the wave's and the agent's id. Shape (n,), u64."""
-    return mix((np.array([entropy], np.uint64) + agents.astype(np.uint64)) * _GOLDEN + _GOLDEN)
+    return mix((np.array([entropy], np.uint64) + agents.astype(np.uint64)) * GOLDEN + GOLDEN)
 
 
 class _Box:

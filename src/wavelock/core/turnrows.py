@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import zstandard
 
-from wavelock.core.mailboxes import mix
+from wavelock.core.mailboxes import GOLDEN, mix
 from wavelock.core.shard import U32Array, U64Array
 from wavelock.core.wave import WaveRecord
 
@@ -46,7 +46,7 @@ def outbox_hashes(outboxes: bytes, lengths: U32Array) -> U32Array:
     begins = ends - counts
     words = _words(outboxes, lengths, total)
     place = np.arange(total) - np.repeat(begins, counts)
-    keys = mix((np.arange(int(counts.max()), dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15))
+    keys = mix((np.arange(int(counts.max()), dtype=np.uint64) + np.uint64(1)) * GOLDEN)
     some = counts > 0
     sums = np.add.reduceat(words * keys[place], begins[some])
     hashes[some] = sums >> np.uint64(32)

@@ -24,6 +24,7 @@ from wavelock.wasm_engines.hub.mailboxes import HubMailboxes, configure_for_hub,
 from wavelock.wasm_engines.hub.shard import HubShard
 from wavelock.wasm_engines.loop import LoopShard
 from wavelock.wasm_engines.wasmtime_instance import alone
+from wavelock.wasm_engines.wasmtime_modules import compiled
 
 GUARDED_AGENTS: Final = 4096
 """Above this many agents `auto` takes the dense layout: address space and mappings run out some way past 10,000."""
@@ -45,7 +46,7 @@ class WasmtimeEngine:
 
     def __init__(self, *, cache: bool, memory_layout: str) -> None:
         self._lock = threading.RLock()
-        self._cache = ModuleCache("wasmtime") if cache else None
+        self._cache, self._hub_cache = (ModuleCache(name) if cache else None for name in ("wasmtime", "hub"))
         self._layout = memory_layout
         self._stack_bytes = 512 << 10
         self._agents = 0
@@ -138,21 +139,10 @@ class WasmtimeEngine:
             return self._modules[plan.digest]
 
     def _compile(self, plan: GroupPlan) -> wasmtime.Module:
-        engine = self._opened()
-        key = f"{self.version} {plan.digest} {self._key}"
-        stored = self._cache.load(key) if self._cache else None
-        if stored is not None:
-            try:
-                return wasmtime.Module.deserialize(engine, stored)
-            except wasmtime.WasmtimeError:
-                pass  # written by another build of wasmtime: compile anew and overwrite
         try:
-            module = wasmtime.Module(engine, plan.module)
+            return compiled(self._opened(), self._cache, f"{plan.digest} {self._key}", plan.module)
         except wasmtime.WasmtimeError as error:
             raise ModuleError(f"{plan.name}: wasmtime cannot compile the module: {_first_line(error)}") from None
-        if self._cache:
-            self._cache.store(key, bytes(module.serialize()))
-        return module
 
     def open_shard(self, groups: Sequence[GroupPlan]) -> Shard:
         """See `interface.Engine`."""
@@ -164,13 +154,13 @@ class WasmtimeEngine:
     def mailboxes(self) -> Mailboxes:
         """See `interface.Engine`. Shards opened from now on reach them."""
         self._in_hub = True
-        self._mailboxes = HubMailboxes(self._opened(), self._key, shared=True)
+        self._mailboxes = HubMailboxes(self._opened(), self._hub_cache, self._key, shared=True)
         return self._mailboxes
 
     def _courier(self, agents: int) -> wasmtime.Module:
         with self._lock:
             if agents not in self._couriers:
-                self._couriers[agents] = courier_module(self._opened(), self._key, agents)
+                self._couriers[agents] = courier_module(self._opened(), self._hub_cache, self._key, agents)
             return self._couriers[agents]
 
     @property
@@ -182,9 +172,10 @@ class WasmtimeEngine:
     def close(self) -> None:
         """See `interface.Engine`."""
         with self._lock:
-            for module in self._modules.values():
+            for module in (*self._modules.values(), *self._couriers.values()):
                 module.close()
             self._modules.clear()
+            self._couriers.clear()
             if self._engine is not None:
                 self._engine.close()
                 self._engine = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import re
 from collections.abc import Sequence
-from importlib import metadata, resources
+from importlib import resources
 from itertools import pairwise
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from wavelock.core.shards import Places
 from wavelock.core.turns import WaveHeader
 from wavelock.wasm_engines.hub.memory import PAGE_BYTES, HubMemory, Part
 from wavelock.wasm_engines.wasmtime_calls import function_of
+from wavelock.wasm_engines.wasmtime_modules import compiled
 
 CONTROL: Final = (
     "agents", "boxes", "ready", "groups", "topics", "grants", "lists", "members", "log", "log_bytes", "log_end", "live",
@@ -103,18 +104,14 @@ def open_mailboxes() -> Mailboxes:
     """Mailboxes of their own, beside whatever engine runs the agents. Raises EnvironmentFailure."""
     config = wasmtime.Config()
     configure_for_hub(config)
-    return HubMailboxes(wasmtime.Engine(config), "alone", shared=False)
+    return HubMailboxes(wasmtime.Engine(config), ModuleCache("hub"), "alone", shared=False)
 
 
-def hub_module(engine: wasmtime.Engine, key: str) -> wasmtime.Module:
-    """The hub, compiled. key: what tells the engine's configuration from others."""
-    return _compiled(engine, key, resources.files(__package__).joinpath("hub.wasm").read_bytes())
-
-
-def courier_module(engine: wasmtime.Engine, key: str, agents: int) -> wasmtime.Module:
-    """A courier for so many agents, compiled."""
+def courier_module(engine: wasmtime.Engine, cache: ModuleCache | None, key: str, agents: int) -> wasmtime.Module:
+    """A courier for so many agents, compiled. key: what tells the engine's configuration from others."""
     source = resources.files(__package__).joinpath("courier.wat").read_text(encoding="utf-8")
-    return _compiled(engine, key, courier_text(source, agents).encode())
+    text = courier_text(source, agents)
+    return compiled(engine, cache, f"{key} {blake3(text.encode()).hexdigest()}", text)
 
 
 def courier_text(source: str, agents: int) -> str:
@@ -134,27 +131,14 @@ def courier_text(source: str, agents: int) -> str:
     return "\n".join(lines)
 
 
-def _compiled(engine: wasmtime.Engine, key: str, data: bytes) -> wasmtime.Module:
-    """A module of this folder, from the disk where it was compiled before."""
-    cache, key = ModuleCache("hub"), f"{metadata.version('wasmtime')} {key} {blake3(data).hexdigest()}"
-    stored = cache.load(key)
-    if stored is not None:
-        try:
-            return wasmtime.Module.deserialize(engine, stored)
-        except wasmtime.WasmtimeError:
-            pass  # written by another build of wasmtime
-    module = wasmtime.Module(engine, data if data.startswith(b"\0asm") else data.decode())
-    cache.store(key, bytes(module.serialize()))
-    return module
-
-
 class HubMailboxes:
     """A `core.mailboxes.Mailboxes`."""
 
-    def __init__(self, engine: wasmtime.Engine, key: str, *, shared: bool) -> None:
+    def __init__(self, engine: wasmtime.Engine, cache: ModuleCache | None, key: str, *, shared: bool) -> None:
         """key: what tells the engine's configuration from others. shared: with shards of the same engine."""
         self.engine = engine
-        self.module = hub_module(engine, key)
+        data = resources.files(__package__).joinpath("hub.wasm").read_bytes()
+        self.module = compiled(engine, cache, f"{key} {blake3(data).hexdigest()}", data)
         self.memory = memory = HubMemory(engine)
         self.shared = shared
         self._store = store = wasmtime.Store(engine)

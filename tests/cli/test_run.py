@@ -11,6 +11,7 @@ import pytest
 
 import helpers
 from wavelock.core.abi import WORLD, Inbound, Outbound, frame
+from wavelock.core.phases import PHASES
 from wavelock.core.runreader import RunFileReader
 
 Cli = Callable[..., Any]
@@ -51,6 +52,21 @@ def test_json_is_one_object_with_the_promised_fields(cli: Cli, ticks: Path) -> N
     assert found["fuel"] == 0  # a turn of these agents is a few constants, less than one unit
     assert found["elapsed_s"] > 0
     assert found["turns_per_s"] == pytest.approx(3 / found["elapsed_s"], rel=0.01)
+
+
+def test_phases_share_the_time_of_a_run(cli: Cli, ticks: Path) -> None:
+    found = cli("run", ticks, "--json").json
+    assert list(found["phases_ns"]) == list(PHASES)
+    assert 0 < sum(found["phases_ns"].values()) < found["elapsed_s"] * 1e9
+    assert found["phases_ns"]["turns"] > 0
+
+
+def test_phases_are_a_table_on_standard_error(cli: Cli, ticks: Path) -> None:
+    done = cli("run", ticks, "--profile-phases")
+    assert done.out == "tick\ntick\ntick\n"
+    rows = [line.split() for line in done.err.splitlines()[-len(PHASES) :]]
+    assert [row[0] for row in rows] == list(PHASES)
+    assert sum(float(row[2].rstrip("%")) for row in rows) == pytest.approx(100, abs=1)
 
 
 def test_outputs_are_lines_and_the_rest_is_on_standard_error(cli: Cli, ticks: Path) -> None:

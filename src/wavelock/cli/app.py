@@ -55,6 +55,7 @@ def app(context: click.Context) -> None:
 @click.option("--record", type=click.Path(path_type=Path), help="Write the run file here; it must not exist.")
 @click.option("--no-record", is_flag=True, help="Write no run file.")
 @click.option("--fail-on-fault", is_flag=True, help="Exit with 5 where an agent faulted.")
+@click.option("--profile-phases", is_flag=True, help="Show how much time each phase of the waves took.")
 @set_option
 @json_option
 def run_profile(**options: Any) -> int:

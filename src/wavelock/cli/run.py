@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -82,6 +83,7 @@ def run(
     record: Path | None,
     no_record: bool,
     fail_on_fault: bool,
+    profile_phases: bool,
     settings: tuple[str, ...],
     as_json: bool,
 ) -> int:
@@ -116,7 +118,13 @@ def run(
         if not isinstance(progress.lost, BrokenPipeError):
             raise progress.lost
         drop_output()
-    emit(_outcome(runtime, result, elapsed_s), as_json, lambda: progress.summary(result, elapsed_s))
+
+    def show() -> None:
+        progress.summary(result, elapsed_s)
+        if profile_phases:
+            show_phases(runtime.phases.ns, result)
+
+    emit(_outcome(runtime, result, elapsed_s), as_json, show)
     return EXIT_FAULTS if fail_on_fault and result.faults else EXIT_DONE
 
 
@@ -195,9 +203,19 @@ def _outcome(runtime: Runtime, result: RunEnded, elapsed_s: float) -> dict[str, 
         "ended": result.ended,
         "elapsed_s": round(elapsed_s, 6),
         "turns_per_s": round(result.turns / elapsed_s, 1) if elapsed_s else 0.0,
+        "phases_ns": runtime.phases.ns,
         **_chosen(started),
         "run_file": result.run_file,
     }
+
+
+def show_phases(phases_ns: Mapping[str, int], result: RunEnded) -> None:
+    """Where the time went, phase by phase, on standard error."""
+    whole = sum(phases_ns.values()) or 1
+    click.echo(f"{'phase':<8} {'seconds':>9} {'share':>6} {'us a wave':>11} {'ns a turn':>11}", err=True)
+    for phase, ns in phases_ns.items():
+        a_wave, a_turn = ns / 1e3 / max(result.waves, 1), ns / max(result.turns, 1)
+        click.echo(f"{phase:<8} {ns / 1e9:>9.3f} {ns / whole:>6.1%} {a_wave:>11.1f} {a_turn:>11.1f}", err=True)
 
 
 def _chosen(started: RunStarted) -> dict[str, Any]:

@@ -246,7 +246,7 @@ class Kernel:
     # ---- commit ----
 
     def commit(self, plan: U32Array, outcome: Outcome) -> WaveRecord:
-        """Apply a wave's effects in plan order and close its record."""
+        """Apply a wave's effects in plan order. `seal` closes the record."""
         record, turns = self.effects.record, outcome.turns
         record.plan = plan
         record.fuel, record.outbox_bytes = turns.fuel.copy(), turns.outbox_bytes.copy()
@@ -256,8 +256,11 @@ class Kernel:
             self.effects.bounce(agent, message)
         self._apply_all(record)
         self._queue_requests(record)
-        self.digest = record.digest = wave_digest(self.digest, record)
         return record
+
+    def seal(self, record: WaveRecord) -> None:
+        """Take a wave's digest: the next link of the chain."""
+        self.digest = record.digest = wave_digest(self.digest, record)
 
     def _apply_all(self, record: WaveRecord) -> None:
         commit = self.mailboxes.commit(record.plan, record.fault_codes, record.outbox_bytes, record.outboxes)

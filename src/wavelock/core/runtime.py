@@ -25,6 +25,7 @@ from wavelock.core.errors import UserError, WavelockError
 from wavelock.core.events import AgentFault, LogLine, Output, RunEnded, RunStarted, WaveCommitted
 from wavelock.core.inputs import LiveFeed
 from wavelock.core.kernel import DueBatch, Kernel
+from wavelock.core.phases import PhaseTimes
 from wavelock.core.ports import FeedPort, InferencePort, JournalPort
 from wavelock.core.shard import Turns
 from wavelock.core.shards import ShardSet
@@ -69,6 +70,7 @@ class RunLoop:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._kernel = parts.kernel
+        self.phases = PhaseTimes()
         self._outputs: deque[Output] = deque(maxlen=parts.outputs_kept)
         self._output_bytes = 0
         self._stepping = threading.Lock()
@@ -116,6 +118,7 @@ class RunLoop:
             raise
 
     def _step(self) -> WaveCommitted | None:
+        self.phases.begin()
         wave = self._parts.feed.next_wave(self._kernel.next_wave(self._parts.feed.waiting))
         limit = self._parts.started.waves
         if self._stopping:
@@ -132,17 +135,29 @@ class RunLoop:
         return None
 
     def _run_wave(self, wave: int) -> WaveCommitted:
-        kernel, parts = self._kernel, self._parts
+        kernel, parts, ended = self._kernel, self._parts, self.phases.ended
         kernel.open_wave(wave)
         self._create_and_drop()
+        ended("create")
         kernel.intake(self._collect(), parts.feed.take(wave))
+        ended("intake")
         plan = kernel.plan()
-        record = kernel.commit(plan, parts.turns.take(plan, kernel.wave_header()) if len(plan) else NO_TURNS)
+        ended("plan")
+        outcome = parts.turns.take(plan, kernel.wave_header()) if len(plan) else NO_TURNS
+        ended("turns")
+        record = kernel.commit(plan, outcome)
+        ended("commit")
+        kernel.seal(record)
+        ended("digest")
         for batch in kernel.new_batches():
             parts.inference.submit(batch.wave, batch.model, [request.payload for request in batch.requests])
+        ended("models")
         if parts.journal is not None:
             parts.journal.write(record)
-        return self._account(record)
+        ended("journal")
+        committed = self._account(record)
+        ended("observe")
+        return committed
 
     def _create_and_drop(self) -> None:
         drops = self._kernel.take_drops()

@@ -162,6 +162,7 @@ class Twin:
         plan = kernel.plan()
         packed = kernel.mailboxes.pack(plan, *kernel.wave_header())
         record = kernel.commit(plan, Outcome(random_turns(dice, len(plan), agents), packed.bounced))
+        kernel.seal(record)
         return {
             "record": shown(record),
             "drops": drops,

@@ -347,7 +347,7 @@ def test_timers_of_the_ended_are_forgotten_and_keep_no_run_alive(stage: OpenStag
     play = stage(PLAIN)
     play.do("a/0", *(timer(1000, number) for number in range(100)), effect(Outbound.EXIT, 0, bytes(4)))
     assert play.waves[-1].wave == 1
-    assert play.runtime._kernel.effects.timers == []
+    assert play.runtime._kernel.effects.timers.rows() == []
     play.do("a/1", timer(9), effect(Outbound.EXIT, 0, bytes(4)))
     play.post("a/2", timer(5, 8))
     assert [(one.wave, one.tag) for one in play.settle()] == [(8, 8)]

@@ -47,7 +47,7 @@ def open_journal(path: Path) -> Iterator[Callable[..., RunFileJournal]]:
 
 def record(wave: int, size: int = 0) -> WaveRecord:
     """A wave with nothing but an outbox of that size."""
-    return WaveRecord(wave, digest=bytes([wave % 256] * 32), outboxes=bytes(size))
+    return WaveRecord(wave, digest=bytes([wave % 256] * 32), outboxes=[bytes(size)])
 
 
 def wait_for_failure(opened: RunFileJournal) -> None:

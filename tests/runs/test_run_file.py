@@ -118,7 +118,7 @@ def test_turn_details_round_trip() -> None:
     record.plan = np.array([3, 1], np.uint32)
     record.fuel = np.array([2**64 - 1, 5], np.uint64)
     record.fault_codes, record.outbox_bytes = np.array([0, 16], np.int32), np.array([8, 0], np.uint32)
-    record.outboxes = b"12345678"
+    record.outboxes = [b"1234", b"5678"]
     rows = turn_rows(record)
     assert rows["agent"].tolist() == [3, 1]
     assert rows["fuel"].tolist() == [2**64 - 1, 5]

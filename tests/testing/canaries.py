@@ -45,8 +45,8 @@ class Wrapped:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
-    def open_shard(self, groups: Sequence[GroupPlan]) -> Any:
-        return _WrappedShard(self._engine.open_shard([self._plan(group) for group in groups]), self._tamper)
+    def open_shard(self, groups: Sequence[GroupPlan], worker: int) -> Any:
+        return _WrappedShard(self._engine.open_shard([self._plan(group) for group in groups], worker), self._tamper)
 
 
 class _ForgettingShard:
@@ -68,8 +68,8 @@ class _ForgettingShard:
 
 
 class _ForgettingEngine(Wrapped):
-    def open_shard(self, groups: Sequence[GroupPlan]) -> Any:
-        return _ForgettingShard(self._engine.open_shard(groups))
+    def open_shard(self, groups: Sequence[GroupPlan], worker: int) -> Any:
+        return _ForgettingShard(self._engine.open_shard(groups, worker))
 
 
 class _WrappedShard:
@@ -111,7 +111,8 @@ def _time_told(turns: Turns, place: int, _wave: int) -> Turns:
     """The clock in the payload of an agent's last frame."""
     end = int(turns.outbox_bytes[: place + 1].sum())
     told = time.perf_counter_ns().to_bytes(8, "little")
-    return turns._replace(outboxes=bytes(turns.outboxes[: end - 8]) + told + bytes(turns.outboxes[end:]))
+    data = turns.outbox_data
+    return turns._replace(outboxes=[data[: end - 8], told, data[end:]])
 
 
 _NANS = {

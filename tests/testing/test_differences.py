@@ -28,7 +28,7 @@ def record(wave: int, **changes: Any) -> WaveRecord:
         "fault_codes": np.array([0, 0, 33], I32),
         "fault_details": np.array([0, 0, -5], I32),
         "outbox_bytes": np.array([0, 24, 0], U32),
-        "outboxes": bytes(range(24)),
+        "outboxes": [bytes(range(24))],
     }
     return WaveRecord(wave, **{**plain, **changes})
 
@@ -68,17 +68,17 @@ def test_the_same_run_is_the_same() -> None:
         ({"fault_codes": np.array([99, 0, 33], I32)}, Place(1, "a/2", "fault", "99", "none")),
         ({"fault_details": np.array([0, 0, -6], I32)}, Place(1, "a/1", "detail", "-6", "-5")),
         (
-            {"outboxes": bytes(range(20)) + b"\xff" + bytes(range(21, 24))},
+            {"outboxes": [bytes(range(20)), b"\xff", bytes(range(21, 24))]},
             Place(
                 1, "a/0", "outbox", "offset 16: 10111213 ff151617 (24 bytes)", "offset 16: 10111213 14151617 (24 bytes)"
             ),
         ),
         (
-            {"outboxes": bytes(range(16)), "outbox_bytes": np.array([0, 16, 0], U32)},
+            {"outboxes": [bytes(range(16))], "outbox_bytes": np.array([0, 16, 0], U32)},
             Place(1, "a/0", "outbox", "offset 16: the end (16 bytes)", "offset 16: 10111213 14151617 (24 bytes)"),
         ),
         (
-            {"outboxes": bytes(range(24)), "outbox_bytes": np.array([24, 0, 0], U32)},
+            {"outboxes": [bytes(range(24))], "outbox_bytes": np.array([24, 0, 0], U32)},
             Place(1, "a/2", "outbox", "offset 0: 00010203 04050607 (24 bytes)", "offset 0: the end (0 bytes)"),
         ),
     ],

@@ -25,7 +25,7 @@ def turns(record: WaveRecord) -> Iterator[tuple[int, int, bytes]]:
     at = 0
     for index, agent in enumerate(record.plan.tolist()):
         end = at + int(record.outbox_bytes[index])
-        yield agent, int(record.fault_codes[index]), record.outboxes[at:end]
+        yield agent, int(record.fault_codes[index]), record.outbox_data[at:end]
         at = end
 
 

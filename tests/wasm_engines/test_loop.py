@@ -335,7 +335,8 @@ def outcome(turns: Turns) -> list[tuple[int, int, int]]:
 
 def pieces(turns: Turns) -> list[bytes]:
     ends = np.cumsum(turns.outbox_bytes).tolist()
-    return [bytes(turns.outboxes[end - length : end]) for end, length in zip(ends, turns.outbox_bytes, strict=True)]
+    data = turns.outbox_data
+    return [data[end - length : end] for end, length in zip(ends, turns.outbox_bytes, strict=True)]
 
 
 ADDS = "(drop (i32.add (i32.const 1) (i32.const 2)))" * 8

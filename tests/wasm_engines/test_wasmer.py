@@ -404,7 +404,7 @@ def turns(engine: Engine, plans: Sequence[GroupPlan], count: int = 3) -> list[Tu
 
 
 def comparable(outcome: list[Turns]) -> list[object]:
-    return [[np.asarray(part).tolist() for part in each[:4]] + [bytes(each.outboxes)] for each in outcome]
+    return [[np.asarray(part).tolist() for part in each[:4]] + [each.outbox_data] for each in outcome]
 
 
 COUNTS = agent("""(i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (i32.const 1)))

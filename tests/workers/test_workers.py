@@ -40,7 +40,7 @@ class EchoShard:
         if 13 in ids.tolist():
             raise MemoryError("the host is full")
         zeros = np.zeros(len(ids), np.int32)
-        return Turns(ids.astype(np.uint64), zeros, zeros, inbox_bytes, bytes(inboxes[: int(inbox_bytes.sum())]))
+        return Turns(ids.astype(np.uint64), zeros, zeros, inbox_bytes, [bytes(inboxes[: int(inbox_bytes.sum())])])
 
     def capture(self, ids: U32Array) -> list[bytes]:
         return [bytes([number]) * number for number in ids.tolist()]
@@ -58,7 +58,7 @@ class EchoShard:
 def start(kind: type, count: int) -> tuple[Workers, ShardSet, list[EchoShard]]:
     shards: list[EchoShard] = []
 
-    def open_shard(_groups: Sequence[GroupPlan]) -> Shard:
+    def open_shard(_groups: Sequence[GroupPlan], _worker: int) -> Shard:
         shards.append(EchoShard())
         return shards[-1]
 
@@ -74,7 +74,7 @@ def test_results_come_back_in_plan_order(kind: type, count: int) -> None:
     inboxes = [bytes([number]) * (number * 8) for number in plan.tolist()]
     turns = shards.run(plan, np.array([len(inbox) for inbox in inboxes], np.uint32), b"".join(inboxes))
     assert turns.fuel.tolist() == plan.tolist()
-    assert bytes(turns.outboxes) == b"".join(inboxes)
+    assert turns.outbox_data == b"".join(inboxes)
     assert shards.create(plan, plan).tolist() == (plan + 1000).tolist()
     states = shards.capture(plan)
     assert states == [bytes([number]) * number for number in plan.tolist()]
@@ -102,7 +102,7 @@ def test_a_failure_inside_a_worker_rises_here_and_the_link_goes_on(
 
 
 def test_the_users_mistake_crosses_as_itself() -> None:
-    def refuse(_groups: Sequence[GroupPlan]) -> Shard:
+    def refuse(_groups: Sequence[GroupPlan], _worker: int) -> Shard:
         raise ModuleError("the module is not to our taste")
 
     workers = ThreadWorkers(NoSettings())

@@ -22,6 +22,7 @@ from wavelock.core.errors import PluginError
 from wavelock.core.events import RunStarted
 from wavelock.core.form import FORM_VERSION
 from wavelock.core.form.limits import NATIVE_RATIO, NATIVE_RESERVE_BYTES
+from wavelock.core.homes import Homes
 from wavelock.core.inputs import LiveFeed, cut_records
 from wavelock.core.journal import RunFileJournal
 from wavelock.core.kernel import Kernel
@@ -201,10 +202,11 @@ def assemble(profile: Profile, registry: Registry, sources: Sources) -> Parts:
         workers = undo.enter_context(
             contextlib.closing(registry.workers(profile.workers.use, profile.workers.settings))
         )
-        mailboxes = undo.enter_context(contextlib.closing(_mailboxes(engine, workers, registry)))
+        homes = Homes(profile.workers.count, sum(group.count for group in profile.agents))
+        mailboxes = undo.enter_context(contextlib.closing(_mailboxes(engine, workers, registry, homes)))
         kernel = build_kernel(profile, groups, registry, header, mailboxes)
         links = workers.start(profile.workers.count, transport, lambda: ShardService(engine.open_shard), stack_bytes)
-        shards = ShardSet(links, group_plans(groups, sources.modules), sum(group.count for group in profile.agents))
+        shards = ShardSet(links, group_plans(groups, sources.modules), homes)
         feed = undo.enter_context(contextlib.closing(sources.make_feed(kernel)))
         reports = sources.inference.reports()
         journalled = sources.make_journal(header, reports)
@@ -214,7 +216,13 @@ def assemble(profile: Profile, registry: Registry, sources: Sources) -> Parts:
         started=_started(profile, reports, path),
         kernel=kernel,
         shards=shards,
-        turns=_turns(mailboxes, shards),
+        turns=_turns(
+            mailboxes,
+            shards,
+            homes,
+            attended=getattr(workers, "concurrent", False),
+            hashing=journal is not None and profile.record.turns,
+        ),
         feed=feed,
         inference=sources.inference,
         journal=journal,
@@ -225,16 +233,18 @@ def assemble(profile: Profile, registry: Registry, sources: Sources) -> Parts:
     )
 
 
-def _mailboxes(engine: Engine, workers: Workers, registry: Registry) -> Mailboxes:
+def _mailboxes(engine: Engine, workers: Workers, registry: Registry, homes: Homes) -> Mailboxes:
     """The engine's own where its shards can reach them."""
-    own: Callable[[], Mailboxes] | None = getattr(engine, "mailboxes", None)
-    return own() if own is not None and getattr(workers, "in_process", False) else registry.mailboxes()
+    own: Callable[[Homes], Mailboxes] | None = getattr(engine, "mailboxes", None)
+    return own(homes) if own is not None and getattr(workers, "in_process", False) else registry.mailboxes()
 
 
-def _turns(mailboxes: Mailboxes, shards: ShardSet) -> TurnsPort:
-    if getattr(mailboxes, "shared", False):
-        return SharedTurns(cast("SharingMailboxes", mailboxes), shards)
-    return SentTurns(mailboxes, shards)
+def _turns(mailboxes: Mailboxes, shards: ShardSet, homes: Homes, *, attended: bool, hashing: bool) -> TurnsPort:
+    if not getattr(mailboxes, "shared", False):
+        return SentTurns(mailboxes, shards)
+    sharing = cast("SharingMailboxes", mailboxes)
+    sharing.hashing = hashing
+    return SharedTurns(sharing, shards, homes, attended=attended)
 
 
 def _check_features(profile: Profile, engine: Engine) -> None:

@@ -18,9 +18,10 @@ from blake3 import blake3
 from wavelock.core.errors import UserError
 from wavelock.core.kernel import DueBatch, Kernel
 from wavelock.core.population import Agent
+from wavelock.core.timers import TimerRow
 from wavelock.core.wave import Input, Request
 
-_MAGIC: Final = b"wavelock-run-state-2\n"
+_MAGIC: Final = b"wavelock-run-state-3\n"
 """What captures begin with; the number is the format's."""
 
 
@@ -61,7 +62,7 @@ class RunState(_Struct, frozen=True):
     births: list[tuple[int, int]]
     """First id and count of agents that wait for an instance."""
     drops: list[int]
-    timers: list[tuple[int, int, int, int, int]]
+    timers: list[TimerRow]
     timer_number: int
     values: list[tuple[bytes, bytes]]
     watches: list[tuple[bytes, list[tuple[int, int]]]]
@@ -116,8 +117,8 @@ def capture_kernel(
         agents=[_agent_row(kernel, number, captured.get(number)) for number in range(len(population))],
         births=list(effects.births),
         drops=list(effects.drops),
-        timers=sorted(effects.timers),
-        timer_number=effects.timer_number,
+        timers=effects.timers.rows(),
+        timer_number=effects.timers.number,
         values=list(effects.store.values.items()),
         watches=effects.store.watch_rows(),
         batches=[(batch.due, batch.wave, batch.model, batch.requests) for batch in kernel.batches],
@@ -141,7 +142,7 @@ def _agent_row(kernel: Kernel, number: int, instance: bytes | None) -> AgentRow:
         depth=agent.depth,
         life=agent.life,
         restarts=agent.restarts,
-        timers=agent.timers,
+        timers=int(mailboxes.timers[number]),
         watches=agent.watches,
         children=list(agent.children),
         ended=agent.ended,
@@ -163,13 +164,14 @@ def restore_kernel(kernel: Kernel, state: RunState) -> None:
         if row.ready not in (0, 1):
             raise ValueError(f"agent {number}: ready is {row.ready}, expected 0 or 1")
         kernel.mailboxes.restore(number, row.mail, row.room, ready=bool(row.ready))
+        kernel.mailboxes.timers[number] = row.timers
         if row.ended:
             population.remove(agent, row.ended)
             kernel.mailboxes.end(number)
     kernel.mailboxes.members_changed()
     effects.births[:] = state.births
     effects.drops[:] = state.drops
-    effects.restore_timers(state.timers, state.timer_number)
+    effects.timers.restore(state.timers, state.timer_number)
     for key, value in state.values:
         effects.store.put(key, value)
     for prefix, watchers in state.watches:
@@ -182,7 +184,7 @@ def restore_kernel(kernel: Kernel, state: RunState) -> None:
 def _restore_agent(agent: Agent, row: AgentRow) -> None:
     agent.index, agent.config = row.index, row.config
     agent.parent, agent.parent_life, agent.spawn_tag = row.parent, row.parent_life, row.spawn_tag
-    agent.depth, agent.life, agent.restarts, agent.timers = row.depth, row.life, row.restarts, row.timers
+    agent.depth, agent.life, agent.restarts = row.depth, row.life, row.restarts
     agent.watches, agent.children = list(row.watches), dict.fromkeys(row.children)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 from blake3 import blake3
 
 from wavelock.core.abi import ABI_VERSION, U64
@@ -86,11 +87,11 @@ def wave_digest(before: bytes, record: WaveRecord) -> bytes:
             len(answer.payload),
         )  # fmt: skip
         hasher.update(head + answer.payload)
-    hasher.update(record.plan.astype("<u4", copy=False).tobytes())
-    hasher.update(record.fuel.astype("<u8", copy=False).tobytes())
-    hasher.update(record.fault_codes.astype("<i4", copy=False).tobytes())
-    hasher.update(record.fault_details.astype("<i4", copy=False).tobytes())
-    hasher.update(record.outbox_bytes.astype("<u4", copy=False).tobytes())
-    hasher.update(U64.pack(len(record.outboxes)))
-    hasher.update(record.outboxes)
+    columns = ((record.plan, "<u4"), (record.fuel, "<u8"), (record.fault_codes, "<i4"), (record.fault_details, "<i4"),
+               (record.outbox_bytes, "<u4"))  # fmt: skip
+    for column, dtype in columns:
+        hasher.update(np.ascontiguousarray(column, dtype).view(np.uint8).data)
+    hasher.update(U64.pack(sum(map(len, record.outboxes))))
+    for piece in record.outboxes:
+        hasher.update(piece)
     return hasher.digest()

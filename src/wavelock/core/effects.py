@@ -8,7 +8,6 @@ Rules:
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
 from typing import Final
 
@@ -31,12 +30,13 @@ from wavelock.core.abi import (
     directory_row,
     frame,
 )
-from wavelock.core.mailboxes import Mailboxes
+from wavelock.core.mailboxes import Mailboxes, TimerArray
 from wavelock.core.outbox import Effect
 from wavelock.core.population import NO_PARENT, Agent, Group, Population
 from wavelock.core.profile import LimitsSection
 from wavelock.core.shard import U32Array
 from wavelock.core.store import Store
+from wavelock.core.timers import Timers
 from wavelock.core.wave import Birth, Ending, LogRow, OutputRow, Put, Request, WaveRecord
 
 LEVEL_WARNING: Final = 1
@@ -72,7 +72,7 @@ class Effects:
         self.population = population
         self.mailboxes = mailboxes
         self.store = Store()
-        self.timers: list[tuple[int, int, int, int, int]] = []
+        self.timers = Timers()
         self.births: list[tuple[int, int]] = []
         """Agents that wait for an instance: the first one's id, and how many."""
         self.drops: list[int] = []
@@ -81,8 +81,6 @@ class Effects:
         self._models = models
         self._limits = limits
         self._directory = frame(Inbound.DIRECTORY, 0, 0, directory)
-        self.timer_number = 0
-        self._dead_timers = 0
         self._lost_logged: set[int] = set()
         self._apply: dict[int, Callable[[Agent, Effect, bytes], None]] = {
             Outbound.SEND: self._send,
@@ -222,12 +220,20 @@ class Effects:
 
     def _timer(self, agent: Agent, effect: Effect, data: bytes) -> None:
         due = self.record.wave + max(1, U64.unpack_from(data, effect.start)[0])
-        if agent.timers >= agent.group.limits.timers or due > LAST_WAVE:
+        timers = self.mailboxes.timers
+        if timers[agent.number] >= agent.group.limits.timers or due > LAST_WAVE:
             self._refuse(agent, effect, Reason.LIMIT)
             return
-        agent.timers += 1
-        self.timer_number += 1
-        heapq.heappush(self.timers, (due, agent.number, self.timer_number, agent.life, effect.tag))
+        timers[agent.number] += 1
+        one = np.array([agent.number, effect.tag], np.uint32)
+        self.timers.add(np.array([due], np.uint64), one[:1], one[1:])
+
+    def set_timers(self, timers: TimerArray) -> None:
+        """Take over the timers that a commit set, in order. Agents that ended since wait for nothing."""
+        if len(timers):
+            self.timers.add(timers["waves"] + np.uint64(self.record.wave), timers["agent"], timers["tag"])
+            for agent in np.unique(timers["agent"][self.mailboxes.timers[timers["agent"]] == 0]).tolist():
+                self.timers.forget(agent)
 
     def _log(self, agent: Agent, effect: Effect, data: bytes) -> None:
         text = data[effect.start : effect.end].decode(errors="replace")
@@ -372,36 +378,12 @@ class Effects:
         agent.children.clear()
         self._greet(agent.number, 1, agent.config)
 
-    def restore_timers(self, timers: list[tuple[int, int, int, int, int]], number: int) -> None:
-        """Take over captured timers; those of lives that are over count as such."""
-        self.timers[:] = timers
-        heapq.heapify(self.timers)
-        self.timer_number = number
-        self._dead_timers = sum(map(self._is_dead, timers))
-
     def _forget_timers(self, agent: Agent) -> None:
-        """Timers of a life that is over are never due. They leave the heap once they are more than half of it."""
-        self._dead_timers += agent.timers
-        agent.timers = 0
-        if 2 * self._dead_timers > len(self.timers):
-            self.timers[:] = [timer for timer in self.timers if not self._is_dead(timer)]
-            heapq.heapify(self.timers)
-            self._dead_timers = 0
-
-    def pop_timer(self) -> tuple[int, int, int, int, int]:
-        """Take the timer that is due first off the heap."""
-        timer = heapq.heappop(self.timers)
-        if self._is_dead(timer):
-            self._dead_timers -= 1
-        return timer
-
-    def drop_dead_timers(self) -> None:
-        """Take timers of lives that are over off the heap's top, so that no run goes on for them."""
-        while self.timers and self._is_dead(self.timers[0]):
-            self.pop_timer()
-
-    def _is_dead(self, timer: tuple[int, int, int, int, int]) -> bool:
-        return self.population.ended(timer[1]) != 0 or self.population.agent(timer[1]).life != timer[3]
+        """Nothing that an earlier life waits for is ever due."""
+        timers = self.mailboxes.timers
+        if timers[agent.number]:
+            timers[agent.number] = 0
+            self.timers.forget(agent.number)
 
     def _unwatch(self, agent: Agent) -> None:
         for prefix in agent.watches:

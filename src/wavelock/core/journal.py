@@ -51,6 +51,7 @@ class RunFileJournal:
 
     def write(self, record: WaveRecord) -> None:
         """See `ports.JournalPort`."""
+        record.detach(outboxes=self._turns and record.outbox_hashes is None)
         size = record.size_bytes
         with self._changed:
             self._changed.wait_for(lambda: self._backlog_bytes < BACKLOG_BYTES or self._failure is not None)

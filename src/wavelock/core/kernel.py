@@ -25,7 +25,7 @@ from wavelock.core.outbox import Effect, MalformedOutboxError, parse_outbox, rea
 from wavelock.core.population import Agent, Group, Population
 from wavelock.core.ports import SchedulerPort
 from wavelock.core.profile import LimitsSection
-from wavelock.core.shard import U32Array
+from wavelock.core.shard import Turns, U32Array
 from wavelock.core.turns import Outcome, WaveHeader
 from wavelock.core.wave import Answered, FaultRow, Input, Request, WaveRecord
 
@@ -117,9 +117,9 @@ class Kernel:
         """The number of the next wave, or None where nothing is ready and nothing is due."""
         if inputs_wait or self.mailboxes.ready.any():
             return self.wave + 1
-        self.effects.drop_dead_timers()
-        dues = [batch.due for batch in self.batches] + [timer[0] for timer in self.effects.timers[:1]]
-        return min(dues) if dues else None
+        dues = [batch.due for batch in self.batches]
+        timer = self.effects.timers.next_due()
+        return min(dues if timer is None else [*dues, timer], default=None)
 
     def open_wave(self, wave: int) -> WaveRecord:
         """Begin a wave."""
@@ -153,15 +153,16 @@ class Kernel:
         self.effects.answer(agent, Inbound.INFERENCE, row.model, row.tag, payload, flags)
 
     def _take_timers(self) -> None:
-        timers = self.effects.timers
-        due = []
-        while timers and timers[0][0] <= self.wave:
-            due.append(self.effects.pop_timer())
-        for _, number, _, life, tag in sorted(due, key=lambda timer: timer[1:3]):
-            agent = self.population.agent(number)
-            if not agent.ended and agent.life == life:
-                agent.timers -= 1
-                self.effects.answer(agent, Inbound.TIMER, 0, tag, b"")
+        agents, tags = self.effects.timers.take(self.wave)
+        if not len(agents):
+            return
+        numbers, counts = np.unique(agents, return_counts=True)
+        self.mailboxes.timers[numbers] -= counts.astype(np.uint32)
+        at = 0
+        while (at := self.mailboxes.ring(agents, tags, at)) < len(agents):
+            agent = self.population.agent(int(agents[at]))
+            self.effects.answer(agent, Inbound.TIMER, 0, int(tags[at]), b"")
+            at += 1
 
     def _take_input(self, row: Input) -> None:
         message = frame(Inbound.MESSAGE, WORLD, row.tag, row.payload)
@@ -248,40 +249,44 @@ class Kernel:
     def commit(self, plan: U32Array, outcome: Outcome) -> WaveRecord:
         """Apply a wave's effects in plan order. `seal` closes the record."""
         record, turns = self.effects.record, outcome.turns
-        record.plan = plan
-        record.fuel, record.outbox_bytes = turns.fuel.copy(), turns.outbox_bytes.copy()
-        record.fault_codes, record.fault_details = turns.faults.copy(), turns.details.copy()
-        record.outboxes = bytes(turns.outboxes[: int(turns.outbox_bytes.sum())])
+        record.plan, record.fuel, record.outbox_bytes = plan, turns.fuel, turns.outbox_bytes
+        record.fault_codes, record.fault_details = turns.faults, turns.details
+        record.outboxes, record.outbox_hashes = turns.outboxes, turns.outbox_hashes
         for agent, message in outcome.bounced:
             self.effects.bounce(agent, message)
-        self._apply_all(record)
+        self._apply_all(record, turns)
         self._queue_requests(record)
         return record
 
     def seal(self, record: WaveRecord) -> None:
         """Take a wave's digest: the next link of the chain."""
-        self.digest = record.digest = wave_digest(self.digest, record)
+        if not record.digest:
+            record.digest = wave_digest(self.digest, record)
+        self.digest = record.digest
 
-    def _apply_all(self, record: WaveRecord) -> None:
-        commit = self.mailboxes.commit(record.plan, record.fault_codes, record.outbox_bytes, record.outboxes)
+    def _apply_all(self, record: WaveRecord, turns: Turns) -> None:
+        commit = self.mailboxes.commit(record.plan, turns, self.wave)
+        if commit.aside:
+            record.digest = wave_digest(self.digest, record)  # in the meantime
         while (stop := commit.advance()) is not Stop.DONE:
             if stop is Stop.STALE:
                 self.mailboxes.relist(self.effects.topic_members())
             else:
                 self._serve(stop, commit, record)
         record.messages += commit.messages
+        self.effects.set_timers(commit.timers)
 
     def _serve(self, stop: Stop, commit: Commit, record: WaveRecord) -> None:
         """Do what a commit leaves to the kernel."""
         number = int(record.plan[commit.turn])
         if stop is Stop.EFFECT:
-            effect = read_effect(record.outboxes, commit.start)
-            self.effects.apply(self.population.agent(number), effect, record.outboxes)
+            data = commit.frame
+            self.effects.apply(self.population.agent(number), read_effect(data), data)
             if self.effects.exit_code is not None:
                 commit.exit()
         elif stop is Stop.LOST:
-            effect = read_effect(record.outboxes, commit.start)
-            self.effects.lost_publication(number, effect, record.outboxes, commit.receiver)
+            data = commit.frame
+            self.effects.lost_publication(number, read_effect(data), data, commit.receiver)
         elif stop is Stop.EXITED:
             code, self.effects.exit_code = self.effects.exit_code or 0, None
             self.effects.end(self.population.agent(number), EndReason.EXITED, code)
@@ -295,7 +300,7 @@ class Kernel:
             fault = int(record.fault_codes[at])
             self._fault(agent, Fault(fault), _detail(fault, int(record.fault_details[at])))
             return
-        data = record.outboxes[commit.start : commit.start + int(record.outbox_bytes[at])]
+        data = commit.outbox
         try:
             effects = [Effect._make(effect) for effect in parse_outbox(data)]
         except MalformedOutboxError as error:

@@ -20,9 +20,9 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from wavelock.core.abi import FRAME_HEADER, TURN_HEADER, Outbound, Reason
+from wavelock.core.abi import FRAME_HEADER, TURN_HEADER, U32, Inbound, Outbound, Reason, frame, frame_bytes
 from wavelock.core.outbox import EffectTuple, MalformedOutboxError, parse_outbox
-from wavelock.core.shard import Bytes, I32Array, U8Array, U32Array
+from wavelock.core.shard import Bytes, Turns, U8Array, U32Array
 
 GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 """The odd number next to 2^64 over the golden ratio, splitmix64's step."""
@@ -41,9 +41,9 @@ class Stop(IntEnum):
     GRANTS = 5
     """The turn asks for what takes a grant, and `limits.denied` makes a lack of it a fault. None of it is done yet."""
     EFFECT = 6
-    """The effect at `start` is the kernel's to do."""
+    """The effect in `frame` is the kernel's to do."""
     LOST = 7
-    """The publication at `start` did not reach `receiver`, for `reason`."""
+    """The publication in `frame` did not reach `receiver`, for `reason`."""
     EXITED = 8
     """The turn is over, and `exit` was called in it."""
     STALE = 9
@@ -56,6 +56,7 @@ class GroupBounds(NamedTuple):
     message: int
     mailbox_bytes: int
     mailbox_frames: int
+    timers: int
     drops_oldest: bool
     denied_is_fault: bool
     fuel: int
@@ -70,19 +71,30 @@ class Packed(NamedTuple):
     bounced: list[tuple[int, bytes]]
 
 
-class Commit(Protocol):
-    """One wave's commit in progress. turn: the place in the plan.
+TIMER: Final = np.dtype([("waves", "<u8"), ("agent", "<u4"), ("tag", "<u4"), ("turn", "<u4"), ("unused", "<u4")])
+"""A timer that an agent set. waves: how far off it is; turn: the place in the plan."""
+TimerArray = npt.NDArray[np.void]
 
-    start: where in the outboxes the effect begins that it stopped at, or the outbox of a turn.
-    """
+
+class Commit(Protocol):
+    """One wave's commit in progress. turn: the place in the plan."""
 
     turn: int
-    start: int
     receiver: int
     reason: int
+    aside: bool
+    """Whether workers do it: `advance` waits for them, and the turns' outcome stays as it is."""
 
     def advance(self) -> Stop:
         """Go on to the next stop."""
+
+    @property
+    def frame(self) -> bytes:
+        """The effect that it stopped at, header and padded payload."""
+
+    @property
+    def outbox(self) -> bytes:
+        """The outbox of the turn that it stopped at."""
 
     def skip(self) -> None:
         """Do none of the effects of this turn: after GRANTS."""
@@ -93,6 +105,10 @@ class Commit(Protocol):
     @property
     def messages(self) -> int:
         """The messages that were put into mailboxes without a stop."""
+
+    @property
+    def timers(self) -> TimerArray:
+        """The timers that were set without a stop, in order. Shape (n,), dtype TIMER."""
 
 
 class Mailboxes(Protocol):
@@ -107,6 +123,10 @@ class Mailboxes(Protocol):
     @property
     def ready(self) -> U8Array:
         """1 for each agent that may be planned; writable, shape (agents,). Valid until the next `add`."""
+
+    @property
+    def timers(self) -> U32Array:
+        """How many timers each agent waits for; writable, shape (agents,). Valid until the next `add`."""
 
     def add(self, group: int, count: int, room: int) -> None:
         """So many new agents of a group, with the next ids. room: bytes that their inboxes take."""
@@ -125,6 +145,9 @@ class Mailboxes(Protocol):
 
     def put(self, agent: int, frame: bytes, more_frames: int = 0, more_bytes: int = 0) -> int:
         """Put a frame into a mailbox, `more` past its bounds. Answers 0, or the Reason why it could not be."""
+
+    def ring(self, agents: U32Array, tags: U32Array, first: int) -> int:
+        """Put TIMER frames into mailboxes, from place `first` on. Answers the first place whose mailbox refuses it."""
 
     def drop_oldest(self, agent: int, size: int) -> int:
         """Drop frames from the front until one of `size` bytes fits. Answers how many were dropped."""
@@ -147,8 +170,8 @@ class Mailboxes(Protocol):
     def pack(self, plan: U32Array, wave: int, time_ns: int, entropy: int) -> Packed:
         """Take each planned agent's frames off its mailbox, as many as its inbox holds. entropy: of `wave_entropy`."""
 
-    def commit(self, plan: U32Array, faults: I32Array, lengths: U32Array, outboxes: bytes) -> Commit:
-        """Begin to do the effects of a wave. outboxes: in plan order, one after the other, of these lengths."""
+    def commit(self, plan: U32Array, turns: Turns, wave: int) -> Commit:
+        """Begin to do the effects of a wave."""
 
 
 def mix(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -196,6 +219,7 @@ class PlainMailboxes:
         self._groups: Sequence[GroupBounds] = ()
         self._boxes: list[_Box] = []
         self._ready = bytearray()
+        self._timers = bytearray()
 
     def open(self, groups: Sequence[GroupBounds], topics: int) -> None:
         """See `Mailboxes`."""
@@ -209,10 +233,16 @@ class PlainMailboxes:
         """See `Mailboxes`."""
         return np.frombuffer(self._ready, np.uint8)
 
+    @property
+    def timers(self) -> U32Array:
+        """See `Mailboxes`."""
+        return np.frombuffer(self._timers, np.uint32)
+
     def add(self, group: int, count: int, room: int) -> None:
         """See `Mailboxes`."""
         self._boxes += [_Box(self._groups[group], room) for _ in range(count)]
         self._ready += bytes(count)
+        self._timers += bytes(4 * count)
 
     def greet(self, first: int, count: int, start: bytes, directory: bytes) -> None:
         """See `Mailboxes`."""
@@ -247,6 +277,14 @@ class PlainMailboxes:
         box.bytes += len(frame)
         self._ready[agent] = 1
         return 0
+
+    def ring(self, agents: U32Array, tags: U32Array, first: int) -> int:
+        """See `Mailboxes`."""
+        pairs = zip(agents.tolist()[first:], tags.tolist()[first:], strict=True)
+        for place, (agent, tag) in enumerate(pairs, first):
+            if self.put(agent, frame(Inbound.TIMER, 0, tag, b"")):
+                return place
+        return len(agents)
 
     def drop_oldest(self, agent: int, size: int) -> int:
         """See `Mailboxes`."""
@@ -303,29 +341,40 @@ class PlainMailboxes:
                 left -= len(message)
         return frames
 
-    def commit(self, plan: U32Array, faults: I32Array, lengths: U32Array, outboxes: bytes) -> Commit:
+    def commit(self, plan: U32Array, turns: Turns, wave: int) -> Commit:
         """See `Mailboxes`."""
-        return _PlainCommit(self._boxes, plan, faults, lengths, outboxes)
+        return _PlainCommit(self._boxes, plan, turns)
 
 
 class _PlainCommit:
     """A commit that leaves everything to the kernel."""
 
+    aside = False
     messages = 0
     receiver = reason = 0
+    timers = np.zeros(0, TIMER)
 
-    def __init__(
-        self, boxes: Sequence[_Box], plan: U32Array, faults: I32Array, lengths: U32Array, outboxes: bytes
-    ) -> None:
+    def __init__(self, boxes: Sequence[_Box], plan: U32Array, turns: Turns) -> None:
         self._boxes = boxes
-        self._outboxes = outboxes
+        self._outboxes = b"".join(turns.outboxes)
         self._skipped = self._exits = False
-        self.turn = self.start = 0
-        self._stops = self._turns(plan.tolist(), faults.tolist(), lengths.tolist())
+        self.turn = self._start = self._length = 0
+        self._stops = self._turns(plan.tolist(), turns.faults.tolist(), turns.outbox_bytes.tolist())
 
     def advance(self) -> Stop:
         """See `Commit`."""
         return next(self._stops, Stop.DONE)
+
+    @property
+    def frame(self) -> bytes:
+        """See `Commit`."""
+        (size,) = U32.unpack_from(self._outboxes, self._start)
+        return self._outboxes[self._start : self._start + frame_bytes(size)]
+
+    @property
+    def outbox(self) -> bytes:
+        """See `Commit`."""
+        return self._outboxes[self._start : self._start + self._length]
 
     def skip(self) -> None:
         """See `Commit`."""
@@ -338,7 +387,7 @@ class _PlainCommit:
     def _turns(self, plan: list[int], faults: list[int], lengths: list[int]) -> Iterator[Stop]:
         at = 0
         for turn, (agent, fault, length) in enumerate(zip(plan, faults, lengths, strict=True)):
-            self.turn, self.start = turn, at
+            self.turn, self._start, self._length = turn, at, length
             box = self._boxes[agent]
             if fault:
                 yield Stop.FAULT
@@ -361,5 +410,5 @@ class _PlainCommit:
         if self._skipped or box.ended:
             return
         for effect in effects:
-            self.start = at + effect[3] - FRAME_HEADER.size
+            self._start = at + effect[3] - FRAME_HEADER.size
             yield Stop.EFFECT

@@ -22,10 +22,10 @@ class Effect(NamedTuple):
 EffectTuple = tuple[int, int, int, int, int, int]
 
 
-def read_effect(data: bytes, at: int) -> Effect:
-    """The effect whose frame begins at `at`, in outboxes that were checked."""
-    length, kind, _, peer, tag = FRAME_HEADER.unpack_from(data, at)
-    start = at + FRAME_HEADER.size
+def read_effect(data: bytes) -> Effect:
+    """The effect of one frame, which was checked."""
+    length, kind, _, peer, tag = FRAME_HEADER.unpack_from(data)
+    start = FRAME_HEADER.size
     return Effect(kind, peer, tag, start, start + length, start + padded(length))
 
 

@@ -57,6 +57,7 @@ class Group:
             message=int(limits.message),
             mailbox_bytes=int(limits.mailbox),
             mailbox_frames=limits.mailbox_frames,
+            timers=limits.timers,
             drops_oldest=limits.overflow != "reject",
             denied_is_fault=limits.denied == "fault",
             fuel=int(limits.fuel_per_turn),
@@ -77,7 +78,7 @@ class Agent:
 
     __slots__ = (
         "children", "config", "depth", "ended", "group", "index", "life", "number", "parent", "parent_life",
-        "restarts", "spawn_tag", "timers", "watches",
+        "restarts", "spawn_tag", "watches",
     )  # fmt: skip
 
     def __init__(self, number: int, group: Group, index: int) -> None:
@@ -91,7 +92,6 @@ class Agent:
         self.depth = 0
         self.life = 0
         self.restarts = 0
-        self.timers = 0
         self.watches: list[bytes] = []
         self.children: dict[int, None] = {}
         self.ended = 0

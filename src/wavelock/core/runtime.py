@@ -60,7 +60,7 @@ class Parts:
 OUTPUT_BYTES = 64 << 20
 """What is kept for `outputs()` at most, payloads together; everything is in the run file."""
 NO_TURNS = Outcome(
-    Turns(np.zeros(0, np.uint64), np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.uint32), b""), []
+    Turns(np.zeros(0, np.uint64), np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.uint32), ()), []
 )
 
 

@@ -53,7 +53,7 @@ class Request(IntEnum):
     """What the orchestrator asks of a worker."""
 
     OPEN = 1
-    """body: msgpack list of GroupPlan."""
+    """body: msgpack list of GroupPlan; about: the worker's number."""
     CREATE = 2
     """body: u32 ids[n], u32 groups[n]; replies CREATED."""
     RUN = 3
@@ -66,7 +66,9 @@ class Request(IntEnum):
     RESTORE = 7
     """body: u32 ids[n], u32 groups[n], u32 state bytes[n], states."""
     TURNS = 8
-    """body: u32 places[n] in a plan that lies in memory which both sides share; replies TOOK."""
+    """Take the turns that the mailboxes' memory, which both sides share, has for this worker."""
+    ATTEND = 9
+    """Do what that memory says, wave after wave, until it says that it is enough; replies then."""
 
 
 class Reply(IntEnum):
@@ -81,8 +83,6 @@ class Reply(IntEnum):
     """body: msgpack (error class name, text)."""
     CAPTURED = 5
     """body: u32 state bytes[n], states."""
-    TOOK = 6
-    """body: msgpack Placed."""
 
 
 class Message(NamedTuple):
@@ -94,26 +94,22 @@ class Message(NamedTuple):
 
 
 class Turns(NamedTuple):
-    """The outcome of a plan, in plan order. outboxes: one after the other; lengths in `outbox_bytes`."""
+    """The outcome of a plan, in plan order. outboxes: one after the other, in any number of pieces.
+
+    outbox_bytes: the length of each. outbox_hashes: those of `turnrows`, where they were asked for.
+    """
 
     fuel: U64Array
     faults: I32Array
     details: I32Array
     outbox_bytes: U32Array
-    outboxes: Bytes
+    outboxes: Sequence[Bytes]
+    outbox_hashes: U32Array | None = None
 
-
-class Placed(msgspec.Struct, frozen=True, array_like=True):
-    """Turns that were taken in shared memory.
-
-    address, size: of the outboxes, in order of the places. taken: bytes of mail that were read, with what each letter
-    takes besides. bounced: (place, agent, frame) that no inbox can ever hold.
-    """
-
-    address: int
-    size: int
-    taken: int
-    bounced: list[tuple[int, int, bytes]]
+    @property
+    def outbox_data(self) -> bytes:
+        """The outboxes in one piece."""
+        return b"".join(self.outboxes)
 
 
 class Shard(Protocol):
@@ -144,11 +140,15 @@ class Shard(Protocol):
 class SharingShard(Shard, Protocol):
     """A shard of an engine whose mailboxes are shared (`core.turns.SharingMailboxes`)."""
 
-    def take_turns(self, places: U32Array) -> Placed:
-        """One turn for each of these places of the plan, in order, as `run` would."""
+    def take_turns(self) -> None:
+        """The turns that the mailboxes have for this worker, as `run` would."""
+
+    def attend(self) -> None:
+        """Do what the mailboxes tell all workers, until they dismiss them."""
 
 
-OpenShard = Callable[[Sequence[GroupPlan]], Shard]
+OpenShard = Callable[[Sequence[GroupPlan], int], Shard]
+"""Groups, and the worker's number."""
 
 
 class ShardService:
@@ -162,6 +162,7 @@ class ShardService:
             Request.CREATE: self._create,
             Request.RUN: self._run,
             Request.TURNS: self._turns,
+            Request.ATTEND: self._attend,
             Request.DROP: self._drop,
             Request.CAPTURE: self._capture,
             Request.RESTORE: self._restore,
@@ -177,8 +178,8 @@ class ShardService:
                 _log.exception("request %s failed", kind)
             return Message(Reply.FAILED, 0, (_encode_error(error),))
 
-    def _open(self, _count: int, body: memoryview) -> Message:
-        self._shard = self._open_shard(msgspec.msgpack.decode(body, type=list[GroupPlan]))
+    def _open(self, worker: int, body: memoryview) -> Message:
+        self._shard = self._open_shard(msgspec.msgpack.decode(body, type=list[GroupPlan]), worker)
         return Message(Reply.DONE, 0, ())
 
     def _create(self, count: int, body: memoryview) -> Message:
@@ -189,11 +190,15 @@ class ShardService:
         ids, lengths = np.frombuffer(body, "<u4", 2 * count).reshape(2, count)
         turns = self._opened.run(ids, lengths, body[8 * count :])
         parts = (turns.fuel, turns.faults, turns.details, turns.outbox_bytes)
-        return Message(Reply.RAN, count, (*(part.tobytes() for part in parts), turns.outboxes))
+        return Message(Reply.RAN, count, (*(part.tobytes() for part in parts), *turns.outboxes))
 
-    def _turns(self, count: int, body: memoryview) -> Message:
-        placed = cast("SharingShard", self._opened).take_turns(np.frombuffer(body, "<u4", count))
-        return Message(Reply.TOOK, count, (msgspec.msgpack.encode(placed),))
+    def _turns(self, _count: int, _body: memoryview) -> Message:
+        cast("SharingShard", self._opened).take_turns()
+        return Message(Reply.DONE, 0, ())
+
+    def _attend(self, _count: int, _body: memoryview) -> Message:
+        cast("SharingShard", self._opened).attend()
+        return Message(Reply.DONE, 0, ())
 
     def _drop(self, count: int, body: memoryview) -> Message:
         self._opened.drop(np.frombuffer(body, "<u4", count))
@@ -222,9 +227,9 @@ class ShardService:
         return self._shard
 
 
-def open_request(groups: Sequence[GroupPlan]) -> Message:
-    """The request that gives a worker its groups."""
-    return Message(Request.OPEN, len(groups), (msgspec.msgpack.encode(list(groups)),))
+def open_request(groups: Sequence[GroupPlan], worker: int) -> Message:
+    """The request that gives a worker its groups and its number."""
+    return Message(Request.OPEN, worker, (msgspec.msgpack.encode(list(groups)),))
 
 
 def run_request(ids: U32Array, inbox_bytes: U32Array, inboxes: Bytes) -> Message:
@@ -247,9 +252,10 @@ def read_turns(count: int, body: memoryview) -> Turns:
     fuel = np.frombuffer(body, "<u8", count)
     faults, details, lengths = np.frombuffer(body, "<i4", 3 * count, 8 * count).reshape(3, count)
     outboxes = body[20 * count :]
-    if int(lengths.sum()) > len(outboxes):
-        raise errors.EnvironmentFailure(f"a worker's reply is cut: {len(outboxes)} bytes of {int(lengths.sum())}")
-    return Turns(fuel, faults, details, lengths.view(np.uint32), outboxes)
+    size = int(lengths.view(np.uint32).sum())
+    if size != len(outboxes):
+        raise errors.EnvironmentFailure(f"a worker's reply is cut: {len(outboxes)} bytes of {size}")
+    return Turns(fuel, faults, details, lengths.view(np.uint32), (outboxes,))
 
 
 def split(lengths: U32Array, body: memoryview) -> list[bytes]:

@@ -1,27 +1,24 @@
 """The orchestrator's side of all workers: which agent lies where, requests out, replies back in plan order.
 
 Rules:
-- The agents of the start lie on the workers in contiguous shares, by id, so that a plan in order of ids falls into
-  contiguous parts; those born later lie on worker `id % workers`. Nothing that reaches a digest depends on it.
 - Requests go out to all workers before the first reply is awaited.
 - Every reply is read before a failure is raised, so that a link is never left with half an exchange.
+- Workers that attend are dismissed before they are asked anything else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
-import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from wavelock.core.errors import EnvironmentFailure
+from wavelock.core.homes import Homes, Part
 from wavelock.core.shard import (
     Bytes,
     GroupPlan,
     Message,
-    Placed,
     Reply,
     Request,
     Turns,
@@ -62,31 +59,26 @@ class Link(Protocol):
         """Wait for the reply; None when the worker is gone."""
 
 
-Places = npt.NDArray[np.intp]
-
-
-class _Part(NamedTuple):
-    """What one worker does of a request: its number, and the places of its agents in the whole."""
-
-    worker: int
-    places: Places
-
-
 class ShardSet:
     """All shards of a run."""
 
-    def __init__(self, links: Sequence[Link], groups: Sequence[GroupPlan], first: int = 0) -> None:
-        """Open the shards. first: agents of the start. Raises ModuleError for one that the engine cannot compile."""
+    def __init__(self, links: Sequence[Link], groups: Sequence[GroupPlan], homes: Homes | None = None) -> None:
+        """Open the shards. Raises ModuleError for a module that the engine cannot compile."""
         self._links = links
-        self._first = first
-        request = open_request(groups)
-        self._ask(dict.fromkeys(range(len(links)), request), Reply.DONE)
+        self._homes = homes or Homes(len(links))
+        self._dismiss: Callable[[], None] | None = None
+        self._ask({worker: open_request(groups, worker) for worker in range(len(links))}, Reply.DONE)
         self._closed = False
 
     def _ask(self, requests: dict[int, Message], expected: Reply) -> dict[int, Incoming]:
+        if requests:
+            self.dismiss()
         for worker, request in requests.items():
             self._links[worker].send(request)
-        replies = {worker: self._links[worker].receive() for worker in requests}
+        return self._replies(list(requests), expected)
+
+    def _replies(self, workers: Sequence[int], expected: Reply) -> dict[int, Incoming]:
+        replies = {worker: self._links[worker].receive() for worker in workers}
         good: dict[int, Incoming] = {}
         for worker, reply in replies.items():
             if reply is None:
@@ -98,40 +90,44 @@ class ShardSet:
             good[worker] = reply
         return good
 
-    def _parts(self, ids: U32Array) -> list[_Part]:
-        workers = len(self._links)
-        if workers == 1:
-            return [_Part(0, np.arange(len(ids)))]
-        homes = np.where(ids < self._first, ids.astype(np.uint64) * workers // max(self._first, 1), ids % workers)
-        parts = (_Part(worker, np.flatnonzero(homes == worker)) for worker in range(workers))
-        return [part for part in parts if len(part.places)]
+    def attend(self, dismiss: Callable[[], None]) -> None:
+        """Let all workers do what their mailboxes tell them. dismiss: called when they are to stop that."""
+        if self._dismiss is None:
+            for link in self._links:
+                link.send(Message(Request.ATTEND, 0, ()))
+            self._dismiss = dismiss
+
+    def dismiss(self) -> None:
+        """End that. Raises what a worker raised meanwhile."""
+        if self._dismiss is not None:
+            dismiss, self._dismiss = self._dismiss, None
+            dismiss()
+            self._replies(range(len(self._links)), Reply.DONE)
 
     def create(self, ids: U32Array, groups: U32Array) -> U32Array:
         """Make instances. Answers their inbox capacities, in order of `ids`."""
-        parts = self._parts(ids)
+        parts = self._homes.parts(ids)
         requests = {
-            part.worker: Message(
-                Request.CREATE, len(part.places), (ids[part.places].tobytes(), groups[part.places].tobytes())
-            )
+            part.worker: Message(Request.CREATE, part.size, (ids[part.places].tobytes(), groups[part.places].tobytes()))
             for part in parts
         }
         replies = self._ask(requests, Reply.CREATED)
         capacities = np.zeros(len(ids), np.uint32)
         for part in parts:
-            capacities[part.places] = np.frombuffer(replies[part.worker].body, "<u4", len(part.places))
+            capacities[part.places] = np.frombuffer(replies[part.worker].body, "<u4", part.size)
         return capacities
 
     def drop(self, ids: U32Array) -> None:
         """Free instances."""
         requests = {
-            part.worker: Message(Request.DROP, len(part.places), (ids[part.places].tobytes(),))
-            for part in self._parts(ids)
+            part.worker: Message(Request.DROP, part.size, (ids[part.places].tobytes(),))
+            for part in self._homes.parts(ids)
         }
         self._ask(requests, Reply.DONE)
 
     def run(self, plan: U32Array, inbox_bytes: U32Array, inboxes: Bytes) -> Turns:
         """One turn for each planned agent. Answers in plan order; valid until the next call."""
-        parts = self._parts(plan)
+        parts = self._homes.parts(plan)
         if len(parts) == 1:
             worker = parts[0].worker
             reply = self._ask({worker: run_request(plan, inbox_bytes, inboxes)}, Reply.RAN)[worker]
@@ -146,30 +142,22 @@ class ShardSet:
             for part in parts
         }
         replies = self._ask(requests, Reply.RAN)
-        return _merge(len(plan), [(part, read_turns(len(part.places), replies[part.worker].body)) for part in parts])
+        return _merge(len(plan), [(part, read_turns(part.size, replies[part.worker].body)) for part in parts])
 
-    def take_turns(self, plan: U32Array) -> list[tuple[Places, Placed]]:
-        """One turn for each planned agent, in shared memory: by worker, which places it took and what came of them."""
-        parts = self._parts(plan)
-        requests = {
-            part.worker: Message(Request.TURNS, len(part.places), (part.places.astype(np.uint32).tobytes(),))
-            for part in parts
-        }
-        replies = self._ask(requests, Reply.TOOK)
-        return [(part.places, msgspec.msgpack.decode(bytes(replies[part.worker].body), type=Placed)) for part in parts]
+    def take_turns(self, workers: Sequence[int]) -> None:
+        """Let these workers take the turns that their mailboxes have for them."""
+        self._ask({worker: Message(Request.TURNS, 0, ()) for worker in workers}, Reply.DONE)
 
     def capture(self, ids: U32Array) -> list[bytes]:
         """The states of agents between two turns, in order of `ids`."""
-        parts = self._parts(ids)
-        requests = {
-            part.worker: Message(Request.CAPTURE, len(part.places), (ids[part.places].tobytes(),)) for part in parts
-        }
+        parts = self._homes.parts(ids)
+        requests = {part.worker: Message(Request.CAPTURE, part.size, (ids[part.places].tobytes(),)) for part in parts}
         replies = self._ask(requests, Reply.CAPTURED)
         states = [b""] * len(ids)
         for part in parts:
-            body, count = replies[part.worker].body, len(part.places)
+            body, count = replies[part.worker].body, part.size
             found = split(np.frombuffer(body, "<u4", count), body[4 * count :])
-            for place, state in zip(part.places.tolist(), found, strict=True):
+            for place, state in zip(np.arange(len(ids))[part.places].tolist(), found, strict=True):
                 states[place] = state
         return states
 
@@ -177,10 +165,10 @@ class ShardSet:
         """Make agents with states that `capture` gave."""
         lengths = np.fromiter(map(len, states), "<u4", len(states))
         requests = {}
-        for part in self._parts(ids):
+        for part in self._homes.parts(ids):
             columns = [column[part.places].tobytes() for column in (ids, groups, lengths)]
-            pieces = [states[place] for place in part.places.tolist()]
-            requests[part.worker] = Message(Request.RESTORE, len(part.places), (*columns, *pieces))
+            pieces = [states[place] for place in np.arange(len(ids))[part.places].tolist()]
+            requests[part.worker] = Message(Request.RESTORE, part.size, (*columns, *pieces))
         self._ask(requests, Reply.DONE)
 
     def close(self) -> None:
@@ -191,7 +179,7 @@ class ShardSet:
         self._ask({worker: Message(Request.CLOSE, 0, ()) for worker in range(len(self._links))}, Reply.DONE)
 
 
-def _merge(count: int, parts: list[tuple[_Part, Turns]]) -> Turns:
+def _merge(count: int, parts: list[tuple[Part, Turns]]) -> Turns:
     """Bring the workers' outcomes into plan order."""
     fuel = np.zeros(count, np.uint64)
     faults, details = np.zeros(count, np.int32), np.zeros(count, np.int32)
@@ -203,8 +191,8 @@ def _merge(count: int, parts: list[tuple[_Part, Turns]]) -> Turns:
         lengths[places] = turns.outbox_bytes
         starts[places] = _starts(turns.outbox_bytes) + np.uint64(base)
         base += int(turns.outbox_bytes.sum(dtype=np.uint64))
-    outboxes = b"".join(turns.outboxes[: int(turns.outbox_bytes.sum(dtype=np.uint64))] for _, turns in parts)
-    return Turns(fuel, faults, details, lengths, gather(outboxes, starts, lengths))
+    outboxes = b"".join(piece for _, turns in parts for piece in turns.outboxes)
+    return Turns(fuel, faults, details, lengths, (gather(outboxes, starts, lengths),))
 
 
 def _starts(lengths: U32Array) -> U64Array:

@@ -31,7 +31,8 @@ def turn_rows(record: WaveRecord) -> TurnRows:
     rows = np.zeros(len(record.plan), TURN)
     rows["agent"], rows["fault"] = record.plan, record.fault_codes
     rows["fuel"], rows["outbox_bytes"] = record.fuel, record.outbox_bytes
-    rows["outbox_hash"] = outbox_hashes(record.outboxes, record.outbox_bytes)
+    hashes = record.outbox_hashes
+    rows["outbox_hash"] = outbox_hashes(record.outbox_data, record.outbox_bytes) if hashes is None else hashes
     return rows
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from wavelock.core.homes import Homes, Part
 from wavelock.core.mailboxes import Mailboxes
-from wavelock.core.shard import Placed, Turns, U32Array
-from wavelock.core.shards import Places, ShardSet
+from wavelock.core.shard import Turns, U32Array
+from wavelock.core.shards import ShardSet
 
 
 class WaveHeader(NamedTuple):
@@ -37,12 +38,27 @@ class SharingMailboxes(Mailboxes, Protocol):
 
     shared: bool
     """Whether they do."""
+    hashing: bool
+    """Whether turns are to come with the hashes of their outboxes."""
 
-    def share(self, plan: U32Array, header: WaveHeader) -> None:
-        """Lay out a wave: its plan, its header, and room for what comes of it."""
+    def share(self, plan: U32Array, header: WaveHeader, parts: Sequence[Part]) -> None:
+        """Lay out a wave: its plan, its header, who does what of it, and room for what comes of it."""
 
-    def collect(self, parts: Sequence[tuple[Places, Placed]]) -> Turns:
-        """What came of it, by worker."""
+    def run_turns(self) -> None:
+        """Have workers that attend take the turns, and wait for them."""
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether a worker that attended met an error, which it tells when it is dismissed."""
+
+    def attended(self, *, begins: bool) -> None:
+        """Workers attend from now on, or are to stop it."""
+
+    def collect(self) -> Turns:
+        """What came of the turns."""
+
+    def take_bounced(self) -> list[tuple[int, int, bytes]]:
+        """(place, agent, frame) of what no inbox of the agent can ever hold, an agent's in the order of its mailbox."""
 
 
 class SentTurns:
@@ -61,14 +77,25 @@ class SentTurns:
 class SharedTurns:
     """Workers take the mail from where it lies, and leave their outboxes there."""
 
-    def __init__(self, mailboxes: SharingMailboxes, shards: ShardSet) -> None:
+    def __init__(self, mailboxes: SharingMailboxes, shards: ShardSet, homes: Homes, *, attended: bool) -> None:
+        """attended: workers wait for the next wave where the mailboxes are, instead of for a request."""
         self._mailboxes = mailboxes
         self._shards = shards
+        self._homes = homes
+        self._attended = attended
 
     def take(self, plan: U32Array, header: WaveHeader) -> Outcome:
         """See `TurnsPort`."""
-        self._mailboxes.share(plan, header)
-        parts = self._shards.take_turns(plan)
+        parts = self._homes.parts(plan)
+        self._mailboxes.share(plan, header, parts)
+        if self._attended:
+            self._shards.attend(lambda: self._mailboxes.attended(begins=False))
+            self._mailboxes.attended(begins=True)
+            self._mailboxes.run_turns()
+            if self._mailboxes.gave_up:
+                self._shards.dismiss()
+        else:
+            self._shards.take_turns([part.worker for part in parts])
         # By place alone: an agent's own are in the order of its mailbox.
-        bounced = sorted((row for _, placed in parts for row in placed.bounced), key=lambda row: row[0])
-        return Outcome(self._mailboxes.collect(parts), [(agent, frame) for _, agent, frame in bounced])
+        bounced = sorted(self._mailboxes.take_bounced(), key=lambda row: row[0])
+        return Outcome(self._mailboxes.collect(), [(agent, frame) for _, agent, frame in bounced])

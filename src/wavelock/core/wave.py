@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
-from wavelock.core.shard import I32Array, U32Array, U64Array
+from wavelock.core.shard import Bytes, I32Array, U32Array, U64Array
 
 
 class Input(NamedTuple):
@@ -115,7 +116,11 @@ def _empty_i32() -> I32Array:
 
 @dataclass
 class WaveRecord:
-    """Everything that happened from the intake before a wave to its commit. Arrays are in plan order."""
+    """Everything that happened from the intake before a wave to its commit. Arrays are in plan order.
+
+    Until it is detached, fuel, faults and outboxes lie where the next wave's will; outboxes: one after the other, in
+    any number of pieces. outbox_hashes: those of `turnrows`, where the engine has taken them.
+    """
 
     wave: int
     inputs: list[Input] = field(default_factory=list)
@@ -125,7 +130,8 @@ class WaveRecord:
     fault_codes: I32Array = field(default_factory=_empty_i32)
     fault_details: I32Array = field(default_factory=_empty_i32)
     outbox_bytes: U32Array = field(default_factory=_empty_u32)
-    outboxes: bytes = b""
+    outboxes: Sequence[Bytes] = ()
+    outbox_hashes: U32Array | None = None
     messages: int = 0
     lost: int = 0
     births: list[Birth] = field(default_factory=list)
@@ -136,6 +142,19 @@ class WaveRecord:
     puts: list[Put] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     digest: bytes = b""
+
+    def detach(self, *, outboxes: bool) -> None:
+        """Copy what the next wave overwrites, so that the record can be kept; outboxes: those, too."""
+        self.fuel, self.outbox_bytes = self.fuel.copy(), self.outbox_bytes.copy()
+        self.fault_codes, self.fault_details = self.fault_codes.copy(), self.fault_details.copy()
+        if self.outbox_hashes is not None:
+            self.outbox_hashes = self.outbox_hashes.copy()
+        self.outboxes = (self.outbox_data,) if outboxes else ()
+
+    @property
+    def outbox_data(self) -> bytes:
+        """The outboxes in one piece."""
+        return b"".join(self.outboxes)
 
     @property
     def total_fuel(self) -> int:
@@ -150,4 +169,4 @@ class WaveRecord:
         rows += sum(birth.total for birth in self.births)
         payloads = sum(len(row.payload) for rows in (self.inputs, self.answers, self.outputs) for row in rows)
         values = sum(len(row.key) + len(row.value) for row in self.puts) + sum(len(row.text) for row in self.logs)
-        return 256 + 200 * rows + payloads + values + len(self.outboxes) + 24 * len(self.plan)
+        return 256 + 200 * rows + payloads + values + sum(map(len, self.outboxes)) + 28 * len(self.plan)

@@ -115,7 +115,7 @@ def _in_turns(mine: WaveRecord, theirs: WaveRecord, names: Trace) -> Place | Non
         boxes = []
         for side, record in enumerate((mine, theirs)):
             begin, ends[side] = ends[side], ends[side] + int(record.outbox_bytes[at])
-            boxes.append(record.outboxes[begin : ends[side]])
+            boxes.append(record.outbox_data[begin : ends[side]])
         if boxes[0] != boxes[1]:
             return Place(mine.wave, names.name(agent), "outbox", *_boxes(*boxes))
     return None

@@ -48,7 +48,7 @@ class Trace:
     @property
     def outboxes(self) -> list[bytes]:
         """What agents wrote, wave by wave: what a seed must show in, for the header names it in any case."""
-        return [record.outboxes for record in self.records]
+        return [record.outbox_data for record in self.records]
 
     def name(self, agent: int) -> str:
         """An agent's name."""
@@ -65,6 +65,7 @@ class _Journal:
 
     def write(self, record: WaveRecord) -> None:
         """Keep it."""
+        record.detach(outboxes=True)
         self.records.append(record)
 
     def close(self, ended: str) -> None:

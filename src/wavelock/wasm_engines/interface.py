@@ -68,7 +68,7 @@ class Engine(Protocol):
         features: those of `features` that the profile asks for.
         """
 
-    def open_shard(self, groups: Sequence[GroupPlan]) -> Shard:
+    def open_shard(self, groups: Sequence[GroupPlan], worker: int = 0) -> Shard:
         """A shard for agents of these groups. Called on the thread that will run it."""
 
     def close(self) -> None:

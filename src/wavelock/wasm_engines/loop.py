@@ -139,7 +139,7 @@ class LoopShard:
                 self._end(number, failure._replace(fuel=0))
             at = end
         lengths = np.fromiter(map(len, outboxes), np.uint32, len(outboxes))
-        return Turns(np.array(used, np.uint64), faults, details, lengths, b"".join(outboxes))
+        return Turns(np.array(used, np.uint64), faults, details, lengths, (b"".join(outboxes),))
 
     def _trapped(self, number: int, trap: Trap) -> Failure:
         agent = self._agents[number]

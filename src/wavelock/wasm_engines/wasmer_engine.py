@@ -57,7 +57,7 @@ class WasmerEngine:
     def configure(self, *, agents: int, stack_bytes: int, memory_bytes: int, features: Collection[str] = ()) -> None:
         """See `interface.Engine`. Nothing to size: wasmer runs on the thread's own stack."""
 
-    def open_shard(self, groups: Sequence[GroupPlan]) -> Shard:
+    def open_shard(self, groups: Sequence[GroupPlan], worker: int = 0) -> Shard:
         """See `interface.Engine`."""
         store = wasmer.Store(wasmer.engine.Universal(wasmer_compiler_cranelift.Compiler))
         modules = [self._module(store, plan) for plan in groups]

@@ -17,6 +17,7 @@ from wavelock.core.cache import ModuleCache
 from wavelock.core.errors import EnvironmentFailure, ModuleError
 from wavelock.core.form.features import TAIL_CALL
 from wavelock.core.form.limits import PAGE_BYTES, TABLES
+from wavelock.core.homes import Homes
 from wavelock.core.mailboxes import Mailboxes
 from wavelock.core.shard import GroupPlan, Shard
 from wavelock.core.units import format_bytes
@@ -144,17 +145,17 @@ class WasmtimeEngine:
         except wasmtime.WasmtimeError as error:
             raise ModuleError(f"{plan.name}: wasmtime cannot compile the module: {_first_line(error)}") from None
 
-    def open_shard(self, groups: Sequence[GroupPlan]) -> Shard:
+    def open_shard(self, groups: Sequence[GroupPlan], worker: int = 0) -> Shard:
         """See `interface.Engine`."""
         engine, modules = self._opened(), [self._module(plan) for plan in groups]
         if self._mailboxes is not None:
-            return HubShard(self._mailboxes, self._courier, groups, modules)
+            return HubShard(self._mailboxes, self._courier, groups, modules, worker)
         return LoopShard(groups, lambda group: alone(engine, modules[group], groups[group]))
 
-    def mailboxes(self) -> Mailboxes:
+    def mailboxes(self, homes: Homes) -> Mailboxes:
         """See `interface.Engine`. Shards opened from now on reach them."""
         self._in_hub = True
-        self._mailboxes = HubMailboxes(self._opened(), self._hub_cache, self._key, shared=True)
+        self._mailboxes = HubMailboxes(self._opened(), self._hub_cache, self._key, homes, shared=True)
         return self._mailboxes
 
     def _courier(self, agents: int) -> wasmtime.Module:

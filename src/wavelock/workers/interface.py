@@ -14,7 +14,8 @@ MakeService = Callable[[], ShardService]
 class Workers(Protocol):
     """A member of the family: starts workers and hands out the orchestrator's end of each link.
 
-    One whose workers are all threads of this process says so with an attribute `in_process = True`.
+    One whose workers are all threads of this process says so with an attribute `in_process = True`, and with
+    `concurrent = True` where each of them may wait, while the caller does something else.
     """
 
     def start(

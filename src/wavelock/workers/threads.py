@@ -18,7 +18,7 @@ _log = logging.getLogger("wavelock.worker")
 class ThreadWorkers:
     """The member."""
 
-    in_process = True
+    in_process = concurrent = True
 
     def __init__(self, _settings: NoSettings) -> None:
         self._threads: list[threading.Thread] = []

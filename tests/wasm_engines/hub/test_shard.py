@@ -15,13 +15,15 @@ import wavelock
 from helpers import OUTBOX, agent, escaped, yields
 from wavelock.core.abi import FRAME_HEADER, Outbound, frame
 from wavelock.core.errors import EnvironmentFailure
-from wavelock.core.shard import Placed, U32Array
+from wavelock.core.homes import Homes
+from wavelock.core.shard import U32Array
 from wavelock.core.turns import SharedTurns, WaveHeader
 from wavelock.plugins.manager import Registry
 from wavelock.testing import WORKLOADS, Combination, Workload
 from wavelock.testing.trace import Setup
 from wavelock.wasm_engines import wasmtime_engine
-from wavelock.wasm_engines.hub.mailboxes import MOST_AGENTS, configure_for_hub, courier_text
+from wavelock.wasm_engines.hub import mailboxes
+from wavelock.wasm_engines.hub.mailboxes import MOST_AGENTS, HubMailboxes, configure_for_hub, courier_text
 from wavelock.wasm_engines.hub.shard import SPARED, HubShard
 from wavelock.wasm_engines.loop import LoopShard
 from wavelock.workers.inline import InlineWorkers
@@ -68,6 +70,7 @@ def test_every_workload_is_the_same_turn_by_turn(
     combination = Combination(
         "round-robin", "wasmtime", "shared-memory", workers, 1 if workers == "inline" else 3, "onnx" * workload.models
     )
+    monkeypatch.setattr(mailboxes, "MANY_TURNS", 1)  # so that threads commit, too
     setup = Setup(workload, workload.write(tmp_path), combination, Registry(), 7)
     kinds: list[type] = []
 
@@ -132,6 +135,98 @@ def test_stores_full_of_what_is_over_are_given_up(
     assert (turns, faults) == (41 * 59, 50 * 20)
     assert len(stores) > 5 * count
     assert most <= 3 * 59 + SPARED
+
+
+CHATTER: Final = f"""(module
+  (memory (export "memory") 1)
+  (data (i32.const 0) "{escaped(b"".join(n.to_bytes(4, "little") for n in (1, 64, 3968, 4096, 16384)))}")
+  (global $at (mut i32) (i32.const 0))
+  (func (export "wavelock_abi") (result i32) (i32.const 0))
+  ;; a frame of up to 24 bytes of payload
+  (func $frame (param $kind i32) (param $peer i32) (param $size i32) (param $word i64)
+    (i32.store (global.get $at) (local.get $size))
+    (i32.store offset=4 (global.get $at) (local.get $kind))
+    (i32.store offset=8 (global.get $at) (local.get $peer))
+    (i32.store offset=12 (global.get $at) (i32.const 77))
+    (i64.store offset=16 (global.get $at) (local.get $word))
+    (i64.store offset=24 (global.get $at) (i64.const 0))
+    (i64.store offset=32 (global.get $at) (i64.const 0))
+    (global.set $at (i32.add (global.get $at) (i32.add (i32.const 16)
+      (i32.and (i32.add (local.get $size) (i32.const 7)) (i32.const -8))))))
+  (func (export "wavelock_turn") (param $length i32) (result i32)
+    (local $chance i64) (local $left i32)
+    (global.set $at (i32.const 4096))
+    (loop $heard
+      (local.set $length (i32.sub (local.get $length) (i32.const 8)))
+      (local.set $chance (i64.add (i64.load offset=64 (local.get $length))
+        (i64.mul (i64.rotl (local.get $chance) (i64.const 29)) (i64.const 0x5851F42D4C957F2D))))
+      (br_if $heard (local.get $length)))
+    (local.set $left (i32.and (i32.wrap_i64 (local.get $chance)) (i32.const 3)))
+    (block $done (loop $more
+      (br_if $done (i32.eqz (local.get $left)))
+      (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+      (local.set $chance (i64.mul (local.get $chance) (i64.const 0x5851F42D4C957F2D)))
+      (call $frame (i32.const 1)
+        (i32.rem_u (i32.wrap_i64 (i64.shr_u (local.get $chance) (i64.const 33))) (i32.const 60))
+        (i32.shl (local.get $left) (i32.const 3)) (local.get $chance))
+      (br $more)))
+    (if (i64.eqz (i64.and (i64.shr_u (local.get $chance) (i64.const 20)) (i64.const 15)))
+      (then (call $frame (i32.const 2) (i32.const 0) (i32.const 16) (local.get $chance))))
+    (if (i64.eqz (i64.and (i64.shr_u (local.get $chance) (i64.const 30)) (i64.const 7)))
+      (then (call $frame (i32.const 8) (i32.const 0) (i32.const 8)
+        (i64.and (i64.shr_u (local.get $chance) (i64.const 40)) (i64.const 3)))))
+    (if (i64.ne (i64.and (i64.shr_u (local.get $chance) (i64.const 50)) (i64.const 3)) (i64.const 0))
+      (then (call $frame (i32.const 10) (i32.const 0) (i32.const 0) (i64.const 0))))
+    (i32.sub (global.get $at) (i32.const 4096))))"""
+"""Agents that send, publish, set timers and yield, as every word of their inbox has it."""
+CROWD: Final = """
+[run]
+waves = 150
+seed = %d
+[scheduler]
+use = "%s"
+width = 40
+[workers]
+use = "%s"
+count = %d
+[limits]
+timers = 4
+mailbox_frames = %d
+[[topics]]
+name = "news"
+subscribers = ["b", "a"]
+[[agents]]
+name = "a"
+module = "chatter.wat"
+count = 37
+grants = { topics = ["*"] }
+[[agents]]
+name = "b"
+module = "chatter.wat"
+count = 23
+grants = { topics = ["*"] }
+"""
+
+
+@pytest.mark.parametrize("scheduler", ["round-robin", "priority"])
+@pytest.mark.parametrize(("frames", "refuses"), [(1000, False), (9, True)])
+@pytest.mark.parametrize("seed", range(4))
+def test_workers_that_commit_do_what_one_would(
+    seed: int, frames: int, refuses: bool, scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a mailbox refuses something in the middle: all of it is taken back and done by one."""
+    (tmp_path / "chatter.wat").write_text(CHATTER)
+    alone = outcome(tmp_path, CROWD % (seed, scheduler, "inline", 1, frames))
+    whole: list[bool] = []
+    delivered = HubMailboxes.delivered
+    monkeypatch.setattr(mailboxes, "MANY_TURNS", 2)
+    monkeypatch.setattr(mailboxes, "_ALONE_WAVES", 1)
+    monkeypatch.setattr(HubMailboxes, "delivered", lambda self: whole.append(delivered(self)) or whole[-1])
+    for workers in (2, 3):
+        assert outcome(tmp_path, CROWD % (seed, scheduler, "threads", workers, frames)) == alone
+    assert whole.count(not refuses) > 20
+    assert refuses or False not in whole
+    assert alone[1] > 5000
 
 
 def test_an_outbox_larger_than_all_room_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,11 +375,11 @@ def test_an_inbox_that_ends_with_the_memory(tmp_path: Path, monkeypatch: pytest.
 
 def test_frames_that_bounce_stay_in_the_order_of_the_mailbox() -> None:
     """Whatever their bytes say; agents are in plan order, whichever worker had them."""
-    rows = [[(2, 9, b"b"), (2, 9, b"a")], [(0, 4, b"d"), (0, 4, b"c"), (3, 1, b"")]]
-    parts = [(np.zeros(0, np.intp), Placed(0, 0, 0, some)) for some in rows]
-    shards: Any = SimpleNamespace(take_turns=lambda _plan: parts)
-    mailboxes: Any = SimpleNamespace(share=lambda *_: None, collect=lambda _parts: None)
-    outcome = SharedTurns(mailboxes, shards).take(np.zeros(0, np.uint32), WaveHeader(0, 0, 0))
+    rows = [(2, 9, b"b"), (2, 9, b"a"), (0, 4, b"d"), (0, 4, b"c"), (3, 1, b"")]
+    shards: Any = SimpleNamespace(take_turns=lambda _workers: None)
+    shared: Any = SimpleNamespace(share=lambda *_: None, collect=lambda: None, take_bounced=lambda: rows)
+    turns = SharedTurns(shared, shards, Homes(), attended=False)
+    outcome = turns.take(np.zeros(0, np.uint32), WaveHeader(0, 0, 0))
     assert outcome.bounced == [(4, b"d"), (4, b"c"), (9, b"b"), (9, b"a"), (1, b"")]
 
 

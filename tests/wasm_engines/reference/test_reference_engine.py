@@ -145,7 +145,7 @@ def run(shard: Shard, groups: int, count: int = 3) -> list[Turns]:
     found = []
     for _ in range(count):
         ran = shard.run(ids, lengths, memoryview(INBOX * groups))
-        found.append(ran._replace(outboxes=bytes(ran.outboxes)))
+        found.append(ran._replace(outboxes=[ran.outbox_data]))
     return found
 
 
@@ -208,7 +208,7 @@ def test_a_turns_fuel_and_fault_are_the_oracles(name: str) -> None:
         assert turned.results is not None
         assert first.fuel[0] == started.fuel_used + turned.fuel_used
         assert first.faults[0] == (Fault.AGENT_CODE if name == "fails" else Fault.NONE)
-        assert name == "fails" or bytes(first.outboxes) == bytes(oracle.memory[32768 : 32768 + turned.results[0]])
+        assert name == "fails" or first.outbox_data == bytes(oracle.memory[32768 : 32768 + turned.results[0]])
 
 
 def test_instances_of_one_program_share_nothing() -> None:

@@ -4,7 +4,9 @@
 ;; `agent`, `turn`, `start`, `carry` and `enter`, and for PLACE: a million agents have 62,500 couriers of 16.
 ;;
 ;; `enter` starts an agent. `carry` writes the turn header and the frames of `letters` into its inbox, lets it take its
-;; turn, and copies its outbox to `to`. A letter in the hub's log is: u32 place of the next one, u32 bytes, the frame.
+;; turn, and copies its outbox to `to`. A letter in the hub is: u32 address of the next one, u32 bytes, the frame.
+;; `touch` reads a word of the inbox and of the outbox of each of some agents, before they take their turns: memory then
+;; brings all of them at once, and not one after the other.
 (module
   (import "hub" "memory" (memory $hub 65535 65535 shared))
   (import "hub" "table" (table $couriers 1 funcref))
@@ -20,7 +22,7 @@
 
   ;; for each agent {
   (func $carry
-    (param $log i32) (param $letter i32) (param $frames i32) (param $inbox i32)
+    (param $letter i32) (param $frames i32) (param $inbox i32)
     (param $outbox i32) (param $most i32) (param $to i32) (param $budget i64) (result i32)
     (local $at i32) (local $bytes i32) (local $end i32) (local $result i32) (local $left i64)
     ;; The turn header, of 32 bytes, is in the worker_t.
@@ -35,7 +37,6 @@
       (loop $next
         (br_if $delivered (i32.eqz (local.get $frames)))
         (local.set $frames (i32.sub (local.get $frames) (i32.const 1)))
-        (local.set $letter (i32.add (local.get $log) (local.get $letter)))
         (local.set $bytes (i32.load $hub offset=4 (local.get $letter)))
         (local.set $end (i32.add (local.get $at) (local.get $bytes)))
         (if (i32.gt_u (local.get $bytes) (global.get $SHORT))
@@ -77,7 +78,7 @@
     (local.get $result))
 
   ;; Starts the agent, where the worker says so, and tells what came of it. Then the courier is put behind all others of
-  ;; the store, where hub.c finds it.
+  ;; the store, where hub.c finds it; `touch` stands before them.
   (func $enter
     (local $record i32) (local $left i64) (local $word i32)
     (if (i32.and (i32.load $hub offset=28 (; starts ;) (global.get $worker)) (i32.shl (i32.const 1) (i32.const PLACE)))
@@ -86,23 +87,36 @@
         (local.set $left)
         (local.set $record)
         (local.set $word (i32.add (global.get $worker) (i32.shl (i32.const PLACE) (i32.const 5))))
-        (i64.store $hub offset=88 (; of, left ;) (local.get $word) (local.get $left))
-        (i32.store $hub offset=116 (; of, pages ;) (local.get $word) (memory.size $agent))
+        (i64.store $hub offset=144 (; of, left ;) (local.get $word) (local.get $left))
+        (i32.store $hub offset=172 (; of, pages ;) (local.get $word) (memory.size $agent))
         (if (i64.le_u
               (i64.add (i64.extend_i32_u (local.get $record)) (i64.const 20))
               (i64.shl (i64.extend_i32_u (memory.size $agent)) (i64.const 16)))
           (then
             (memory.copy $hub $agent
-              (i32.add (local.get $word) (i32.const 96 (; of, record ;))) (local.get $record) (i32.const 20)))
+              (i32.add (local.get $word) (i32.const 152 (; of, record ;))) (local.get $record) (i32.const 20)))
           (else
-            (memory.fill $hub (i32.add (local.get $word) (i32.const 96)) (i32.const 0) (i32.const 20))))
+            (memory.fill $hub (i32.add (local.get $word) (i32.const 152)) (i32.const 0) (i32.const 20))))
         (i32.store $hub offset=80 (; started ;) (global.get $worker)
           (i32.add (i32.load $hub offset=80 (global.get $worker)) (i32.const 1)))))
     (drop (table.grow $couriers (ref.func $carry) (i32.const 1))))
   (elem declare func $carry)
   ;; }
 
+  ;; agents: bits, by PLACE; all of them have these buffers.
+  (func $touch (param $agents i32) (param $inbox i32) (param $outbox i32) (result i64)
+    (local $sum i64)
+    ;; for each agent {
+    (if (i32.and (local.get $agents) (i32.shl (i32.const 1) (i32.const PLACE)))
+      (then
+        (local.set $sum (i64.add (local.get $sum) (i64.load $agent (local.get $inbox))))
+        (local.set $sum (i64.add (local.get $sum) (i64.load $agent (local.get $outbox))))))
+    ;; }
+    (local.get $sum))
+  (elem declare func $touch)
+
   (func $all
+    (drop (table.grow $couriers (ref.func $touch) (i32.const 1)))
     ;; for each agent {
     (call $enter)
     ;; }

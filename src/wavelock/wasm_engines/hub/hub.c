@@ -6,6 +6,7 @@
  * - The host makes room: a function that finds none changes nothing and answers GROW, to be called again.
  * - What happens all the time is done here. What does not (faults, grants, state, spawning) stops `commit` with a
  *   `stop`; the host does it, by the same functions, and calls again. So effects happen in one order, whoever does them.
+ * - Each worker has a log of its own for the letters of its agents, and nobody else touches it while workers run.
  * - No function uses the C stack's memory: instances on several threads share it.
  */
 #include <stdbool.h>
@@ -20,24 +21,29 @@ typedef uint64_t u64;
 
 /* As in the ABI: kinds of effect, kinds of inbound frame, reasons. */
 enum { SEND = 1, PUBLISH, INFER, PUT, GET, SPAWN, STOP, TIMER, LOG, YIELD, EXIT, WATCH };
-enum { MESSAGE = 2, UNDELIVERABLE = 6 };
+enum { MESSAGE = 2, TIME, UNDELIVERABLE = 6 };
 enum { AGENT_ENDED = 2, MAILBOX_FULL = 3, TOO_LARGE = 4 };
+#define LAST_WAVE (1ull << 62) /* a timer past it is refused */
 
-/* Why `pack`, `turns` and `commit` stopped; mailboxes.py and shard.py have the same numbers. */
-enum stop { DONE, GROW, BOUNCE, FAULT, MALFORMED, GRANTS, EFFECT, LOST, EXITED, STALE, ABSENT, BAD_RESULT };
+/* Why a function stopped; mailboxes.py and shard.py have the same numbers. */
+enum stop { DONE, GROW, BOUNCE, FAULT, MALFORMED, GRANTS, EFFECT, LOST, EXITED, STALE, ABSENT, BAD_RESULT, GROW_TIMERS };
+
+/* What an outbox is, seen at once after its turn. */
+enum mark { FOR_KERNEL = 1, IS_MALFORMED = 2, WITH_GRANTS = 4, PUBLISHES = 8 };
 
 /* One agent: its mailbox, a list of letters, and its instance. A cache line. */
 typedef struct {
-    u32 first, last; /* places in the log, in bytes from its beginning; 0 is none */
+    u32 first, last; /* letters; 0 is none */
     u32 frames, bytes;
     u32 room; /* what its inbox takes, without the turn header */
     u32 group;
     u32 ended;
     u32 courier; /* its place in the table of its worker's store; 0: it has no instance that can take a turn */
     u32 inbox, outbox, outbox_bytes; /* its buffers, in its own memory */
+    u32 first_courier; /* `touch` of the courier.wat that it shares with others; their couriers follow */
+    u64 spent;         /* fuel that its start used, before its first turn */
+    u32 timers;        /* those that it waits for */
     u32 unused;
-    u64 spent; /* fuel that its start used, before its first turn */
-    u64 unused_too;
 } box_t;
 
 /* What a group's agents may do. */
@@ -47,6 +53,8 @@ typedef struct {
     u32 mailbox_frames;
     u32 flags;
     u64 fuel; /* of a turn */
+    u32 timers;
+    u32 unused;
 } group_t;
 enum { DROPS_OLDEST = 1, DENIED_IS_FAULT = 2 };
 
@@ -56,11 +64,30 @@ typedef struct {
     u32 peer, tag;
 } frame_t;
 
-/* A frame in the log, header and padded payload behind it. */
+/* A frame in a log, header and padded payload behind it. */
 typedef struct {
     u32 next;
     u32 bytes;
 } letter_t;
+
+/* The letters of one worker's agents, from `begin` on. live: bytes of those that are in mailboxes. A cache line. */
+typedef struct {
+    u32 begin, limit, end, live;
+    u32 unused[12];
+} log_t;
+
+/* A timer that an agent set in this wave. */
+typedef struct {
+    u64 waves;
+    u32 agent, tag;
+    u32 turn; /* its place in the plan */
+    u32 unused;
+} timer_t;
+
+/* A growing row of them. */
+typedef struct {
+    u32 begin, limit, end;
+} timers_t;
 
 typedef struct {
     u64 wave, time_ns, entropy;
@@ -68,18 +95,22 @@ typedef struct {
 } header_t;
 
 typedef struct {
-    /* Where the parts are: addresses, and sizes in entries or bytes. */
-    u32 agents, boxes, ready;
+    /* Where the parts are: addresses, and sizes in entries. */
+    u32 agents, boxes, ready, homes, was_ready;
     u32 groups, topics, grants, lists, members;
-    u32 log, log_bytes, log_end, live;
-    u32 plan, turns, lengths, inboxes;
-    u32 faults, details, fuel, outboxes, scratch;
+    u32 logs, workers;
+    u32 plan, turns, lengths, faults, details, fuel, marks, hashes, outs;
+    u32 inboxes, scratch;
+    u32 hashing; /* whether outboxes are to be hashed */
     /* How far `pack` or `commit` has come. */
     u32 turn, stage, at, end, frame, member;
     u32 filled, taken;
     u32 exiting, stale;
     u32 receiver, reason;
     u32 messages;
+    u32 full; /* whose log has no room, for GROW */
+    timers_t timers;
+    u32 unused;
     u64 wave, time_ns, entropy;
 } control_t;
 
@@ -88,21 +119,38 @@ typedef struct {
     u64 left;
     u32 record[5], pages;
 } started_t;
-enum { MOST_AGENTS = 16 }; /* of one courier */
+enum { MOST_AGENTS = 16 }; /* of one courier.wat */
 
-/* What one worker is at: turns of the plan at `places`, one after the other. Outboxes go behind one another to `out`. */
+/* What one worker is at: turns of the plan at `places`, or at `place` and on where that is 0; later its part of the
+ * commit. Outboxes go behind one another to `out`. */
 typedef struct {
-    u32 places, turns, turn;
+    u32 places, place, turns, turn;
     u32 out, out_bytes, at;
-    u32 taken; /* bytes of the log that its agents have read */
     u32 starts; /* bits: which of its agents courier.wat is to start, each with `budget` */
     u64 left;   /* fuel, after a turn */
     header_t header;
     u64 budget;
-    u32 started, unused; /* how many of them it has started */
+    u32 started; /* how many of them it has started */
+    u32 number;
+    u32 doing, seen; /* the command at hand, and the number of the last one */
+    u32 marks;       /* of all its outboxes */
+    u32 frame, member; /* how far `deliver` has come in an outbox, and in a topic's list */
+    u32 messages, refused;
+    u32 failed; /* it gave up */
+    timers_t timers;
+    u32 unused;
+    u64 used; /* fuel, of all its turns */
     started_t of[MOST_AGENTS];
 } worker_t;
 
+/* What workers wait for, and are waited for with: each on a cache line of its own. */
+typedef struct {
+    u32 command, what, unused[14];
+    u32 busy, unused_too[15];
+} gate_t;
+enum command { TURNS = 1, DELIVER, LEAVE };
+
+#define gate ((gate_t *)512)
 #define control ((control_t *)1024)
 #define AT(type, address) ((type *)(uintptr_t)(address))
 
@@ -112,7 +160,9 @@ EXPORT(layout) u32 layout(void) {
 
 static inline box_t *box_of(u32 agent) { return AT(box_t, control->boxes) + agent; }
 static inline group_t *group_of(const box_t *box) { return AT(group_t, control->groups) + box->group; }
-static inline letter_t *letter_at(u32 place) { return AT(letter_t, control->log + place); }
+static inline letter_t *letter_at(u32 address) { return AT(letter_t, address); }
+static inline u32 home_of(u32 agent) { return AT(u16, control->homes)[agent]; }
+static inline log_t *log_of(u32 worker) { return AT(log_t, control->logs) + worker; }
 
 /* A loop for what is short: a bulk copy is a call into the engine. */
 static inline void copy(void *to, const void *from, u32 bytes) {
@@ -137,23 +187,23 @@ static inline u32 refusal(const box_t *box, u32 bytes, u32 more_frames, u32 more
     return full ? MAILBOX_FULL : 0;
 }
 
-static inline bool log_takes(u64 bytes) { return control->log_end + bytes <= control->log_bytes; }
+static inline bool takes(const log_t *log, u64 bytes) { return log->end + bytes <= log->limit; }
 
-/* Space for a letter in the log, which takes it. */
-static inline letter_t *new_letter(u32 bytes) {
-    letter_t *letter = letter_at(control->log_end);
-    control->log_end += sizeof(letter_t) + bytes;
-    control->live += sizeof(letter_t) + bytes;
+/* Space for a letter in a log, which takes it. */
+static inline letter_t *new_letter(log_t *log, u32 bytes) {
+    letter_t *letter = letter_at(log->end);
+    log->end += sizeof(letter_t) + bytes;
+    log->live += sizeof(letter_t) + bytes;
     letter->next = 0;
     letter->bytes = bytes;
     return letter;
 }
 
 /* A letter at the end of a mailbox; its frame is to be written. NULL where the log is full. */
-static inline frame_t *append(u32 agent, box_t *box, u32 bytes) {
-    if (!log_takes(sizeof(letter_t) + bytes)) return 0;
-    u32 place = control->log_end;
-    letter_t *letter = new_letter(bytes);
+static inline frame_t *append(u32 agent, box_t *box, log_t *log, u32 bytes) {
+    if (!takes(log, sizeof(letter_t) + bytes)) return 0;
+    letter_t *letter = new_letter(log, bytes);
+    u32 place = (u32)(uintptr_t)letter;
     if (box->frames)
         letter_at(box->last)->next = place;
     else
@@ -165,9 +215,17 @@ static inline frame_t *append(u32 agent, box_t *box, u32 bytes) {
     return (frame_t *)(letter + 1);
 }
 
-static inline void pop(box_t *box) {
+/* The same from outside `deliver`: into whichever worker's log. */
+static inline frame_t *append_any(u32 agent, box_t *box, u32 bytes) {
+    u32 home = home_of(agent);
+    frame_t *frame = append(agent, box, log_of(home), bytes);
+    if (!frame) control->full = home;
+    return frame;
+}
+
+static inline void pop(box_t *box, log_t *log) {
     letter_t *letter = letter_at(box->first);
-    control->live -= sizeof(letter_t) + letter->bytes;
+    log->live -= sizeof(letter_t) + letter->bytes;
     box->bytes -= letter->bytes;
     box->first = letter->next;
     if (!--box->frames) box->last = 0;
@@ -178,32 +236,53 @@ EXPORT(put) int32_t put(u32 agent, u32 bytes, u32 more_frames, u32 more_bytes) {
     box_t *box = box_of(agent);
     u32 reason = refusal(box, bytes, more_frames, more_bytes);
     if (reason) return (int32_t)reason;
-    frame_t *frame = append(agent, box, bytes);
+    frame_t *frame = append_any(agent, box, bytes);
     if (!frame) return -GROW;
     copy(frame, AT(void, control->scratch), bytes);
     return 0;
 }
 
-/* The two frames in `scratch`, of `first` and `second` bytes, before all else in the mailboxes of `count` agents. */
+/* TIME frames for the agents and tags in `scratch`, u32 each, from pair `first` on. Answers the first pair that is not
+ * delivered: its agent's mailbox refuses it, or `full` says where room is missing. */
+EXPORT(ring) u32 ring(u32 first, u32 count) {
+    const u32 *pairs = AT(u32, control->scratch);
+    control->full = UINT32_MAX;
+    for (; first < count; first++) {
+        u32 agent = pairs[2 * first];
+        box_t *box = box_of(agent);
+        if (refusal(box, sizeof(frame_t), 0, 0)) break;
+        frame_t *frame = append_any(agent, box, sizeof(frame_t));
+        if (!frame) break;
+        *frame = (frame_t){0, TIME, 0, 0, pairs[2 * first + 1]};
+    }
+    return first;
+}
+
+/* The two frames in `scratch`, of `first` and `second` bytes, before all else in the mailboxes of `count` agents. Answers
+ * how many it did: `full` says whose log has no room for more. */
 EXPORT(greet) u32 greet(u32 agent, u32 count, u32 first, u32 second) {
-    u64 each = 2 * sizeof(letter_t) + first + second;
-    if (!log_takes(each * count)) return GROW;
+    u32 begin = agent;
     for (u32 end = agent + count; agent < end; agent++) {
         box_t *box = box_of(agent);
-        u32 place = control->log_end;
-        letter_t *one = new_letter(first);
+        u32 home = home_of(agent);
+        log_t *log = log_of(home);
+        if (!takes(log, 2 * sizeof(letter_t) + first + second)) {
+            control->full = home;
+            break;
+        }
+        letter_t *one = new_letter(log, first), *other;
         copy(one + 1, AT(void, control->scratch), first);
-        one->next = control->log_end;
-        letter_t *other = new_letter(second);
+        other = new_letter(log, second);
         copy(other + 1, AT(u8, control->scratch) + first, second);
+        one->next = (u32)(uintptr_t)other;
         other->next = box->first;
         if (!box->frames) box->last = one->next;
-        box->first = place;
+        box->first = (u32)(uintptr_t)one;
         box->frames += 2;
         box->bytes += first + second;
         AT(u8, control->ready)[agent] = 1;
     }
-    return DONE;
+    return agent - begin;
 }
 
 /* Drop frames from the front until one of `bytes` fits. Answers how many. */
@@ -212,28 +291,30 @@ EXPORT(drop_oldest) u32 drop_oldest(u32 agent, u32 bytes) {
     const group_t *group = group_of(box);
     u32 dropped = 0;
     if (bytes > group->mailbox_bytes) return 0;
-    for (; box->frames && refusal(box, bytes, 0, 0) == MAILBOX_FULL; dropped++) pop(box);
+    for (; box->frames && refusal(box, bytes, 0, 0) == MAILBOX_FULL; dropped++) pop(box, log_of(home_of(agent)));
     return dropped;
 }
 
-EXPORT(take_first) void take_first(u32 agent) { pop(box_of(agent)); }
+EXPORT(take_first) void take_first(u32 agent) { pop(box_of(agent), log_of(home_of(agent))); }
 
 /* Empty a mailbox. */
 EXPORT(clear) void clear(u32 agent) {
     box_t *box = box_of(agent);
-    control->live -= box->bytes + sizeof(letter_t) * box->frames;
+    log_of(home_of(agent))->live -= box->bytes + sizeof(letter_t) * box->frames;
     box->first = box->last = box->frames = box->bytes = 0;
 }
 
-/* Move all letters to another place for the log, each mailbox's together, without what was taken. */
-EXPORT(move_log) void move_log(u32 log, u32 bytes) {
-    u32 end = sizeof(letter_t);
+/* Move all letters of a log to another place, each mailbox's together, without what was taken. */
+EXPORT(move_log) void move_log(u32 worker, u32 begin, u32 bytes) {
+    log_t *log = log_of(worker);
+    u32 end = begin;
     for (u32 agent = 0; agent < control->agents; agent++) {
+        if (home_of(agent) != worker) continue;
         box_t *box = box_of(agent);
         u32 place = box->first;
         for (u32 left = box->frames; left; left--) {
             const letter_t *old = letter_at(place);
-            letter_t *letter = AT(letter_t, log + end);
+            letter_t *letter = letter_at(end);
             u32 size = sizeof(letter_t) + old->bytes;
             copy(letter, old, size);
             place = old->next;
@@ -243,9 +324,9 @@ EXPORT(move_log) void move_log(u32 log, u32 bytes) {
             end += size;
         }
     }
-    control->log = log;
-    control->log_bytes = bytes;
-    control->log_end = end;
+    log->begin = begin;
+    log->limit = begin + bytes;
+    log->end = end;
 }
 
 /* ---- inboxes ---- */
@@ -277,6 +358,7 @@ EXPORT(pack) u32 pack(void) {
     for (; control->turn < control->turns; control->turn++) {
         u32 agent = plan[control->turn];
         box_t *box = box_of(agent);
+        log_t *log = log_of(home_of(agent));
         u8 *inbox = AT(u8, control->inboxes + control->at);
         header_t *header = (header_t *)inbox;
         while (box->frames) {
@@ -286,7 +368,7 @@ EXPORT(pack) u32 pack(void) {
             copy(inbox + sizeof(header_t) + control->filled, letter + 1, letter->bytes);
             control->filled += letter->bytes;
             control->taken++;
-            pop(box);
+            pop(box, log);
         }
         ready[agent] = box->frames != 0;
         header->wave = control->wave;
@@ -298,101 +380,12 @@ EXPORT(pack) u32 pack(void) {
         control->at += sizeof(header_t) + control->filled;
         control->filled = control->taken = 0;
     }
-    if (!control->live) control->log_end = sizeof(letter_t);
+    for (log_t *log = log_of(0), *last = log_of(control->workers); log < last; log++)
+        if (!log->live) log->end = log->begin;
     return DONE;
 }
 
-/* ---- turns ---- */
-
-/* courier.wat: a turn of one agent, from the letters to the outbox. Answers what the turn answers. */
-typedef int32_t (*courier_t)(u32 log, u32 letter, u32 frames, u32 inbox, u32 outbox, u32 most, u32 to, u64 budget);
-
-/* How many of an agent's frames its inbox takes now, with their bytes in `filled`; -1 where one never fits. */
-static inline int32_t fitting(const box_t *box, u32 *filled) {
-    u32 place = box->first, frames = 0, bytes = 0;
-    for (; frames < box->frames; frames++) {
-        const letter_t *letter = letter_at(place);
-        if (letter->bytes > box->room) return -1;
-        if (letter->bytes > box->room - bytes) break;
-        bytes += letter->bytes;
-        place = letter->next;
-    }
-    *filled = bytes;
-    return (int32_t)frames;
-}
-
-/* Take the frame off a mailbox that made `turns` answer BOUNCE. Answers its letter's place; it lies there still. */
-EXPORT(take_bounced) u32 take_bounced(worker_t *worker, u32 agent) {
-    box_t *box = box_of(agent);
-    u32 before = 0, place = box->first;
-    while (letter_at(place)->bytes <= box->room) {
-        before = place;
-        place = letter_at(place)->next;
-    }
-    letter_t *letter = letter_at(place);
-    if (before)
-        letter_at(before)->next = letter->next;
-    else
-        box->first = letter->next;
-    if (box->last == place) box->last = before;
-    box->frames--;
-    box->bytes -= letter->bytes;
-    worker->taken += sizeof(letter_t) + letter->bytes;
-    return place;
-}
-
-/* Let a worker's agents take their turns, from where it stopped last. A trap leaves `turn` at the agent that caused it,
- * whose mail is taken by then. */
-EXPORT(turns) u32 turns(worker_t *worker) {
-    const u32 *plan = AT(u32, control->plan), *places = AT(u32, worker->places);
-    u32 *lengths = AT(u32, control->lengths);
-    u64 *fuel = AT(u64, control->fuel);
-    u8 *ready = AT(u8, control->ready);
-    for (; worker->turn < worker->turns; worker->turn++) {
-        u32 place = places[worker->turn], agent = plan[place];
-        box_t *box = box_of(agent);
-        if (worker->at + box->outbox_bytes > worker->out_bytes) return GROW;
-        u32 letter = box->first, frames = box->frames;
-        if (box->bytes <= box->room) {
-            worker->taken += box->bytes + sizeof(letter_t) * frames;
-            box->first = box->last = box->frames = box->bytes = 0;
-            ready[agent] = 0;
-        } else {
-            u32 bytes, left = box->frames;
-            int32_t some = fitting(box, &bytes);
-            if (some < 0) return BOUNCE;
-            frames = (u32)some;
-            worker->taken += bytes + sizeof(letter_t) * frames;
-            for (u32 at = frames; at; at--) box->first = letter_at(box->first)->next;
-            box->frames = left - frames;
-            box->bytes -= bytes;
-            if (!box->frames) box->last = 0;
-            ready[agent] = box->frames != 0;
-        }
-        if (!box->courier) return ABSENT;
-        worker->header.wave = control->wave;
-        worker->header.time_ns = control->time_ns;
-        worker->header.entropy = mix((control->entropy + agent) * GOLDEN + GOLDEN);
-        worker->header.self = agent;
-        worker->header.frames = frames;
-        u64 budget = group_of(box)->fuel;
-        u64 given = budget - box->spent;
-        box->spent = 0;
-        courier_t carry = (courier_t)(uintptr_t)box->courier;
-        int32_t result = carry(control->log, letter, frames, box->inbox, box->outbox, box->outbox_bytes,
-                               worker->out + worker->at, given);
-        fuel[place] = budget - worker->left;
-        if ((u32)result > box->outbox_bytes) {
-            lengths[place] = (u32)result;
-            return BAD_RESULT;
-        }
-        lengths[place] = (u32)result;
-        worker->at += (u32)result;
-    }
-    return DONE;
-}
-
-/* ---- commit ---- */
+/* ---- outboxes ---- */
 
 /* Whether the frame between `at` and `end` is one that the ABI allows. */
 static inline bool is_frame(u32 at, u32 end) {
@@ -431,61 +424,260 @@ static inline bool is_frame(u32 at, u32 end) {
 
 static inline u32 frame_end(u32 at) { return at + sizeof(frame_t) + ((AT(frame_t, at)->len + 7) & ~7u); }
 
-/* What an outbox is: malformed, or whether it has effects that take a grant. */
-static inline enum stop survey(u32 at, u32 end) {
-    enum stop found = DONE;
-    for (; at < end; at = frame_end(at)) {
-        if (!is_frame(at, end)) return MALFORMED;
-        u16 kind = AT(frame_t, at)->kind;
-        if (kind != SEND && kind != TIMER && kind != LOG && kind != YIELD && kind != EXIT) found = GRANTS;
-    }
-    return found;
+static inline bool may_publish(const box_t *box, u32 topic) {
+    return topic < control->topics && AT(u8, control->grants)[box->group * control->topics + topic];
 }
+
+/* How many waves from this one a timer is due. */
+static inline u64 waves_of(const frame_t *effect) {
+    u64 waves = *(const u64 *)(effect + 1);
+    return waves ? waves : 1;
+}
+
+static inline bool is_too_far(const frame_t *effect) {
+    return control->wave >= LAST_WAVE || waves_of(effect) > LAST_WAVE - control->wave;
+}
+
+/* The marks of an outbox: FOR_KERNEL where some effect cannot be done here, whatever its receivers say. */
+static inline u32 survey(const box_t *box, u32 at, u32 end) {
+    u32 marks = 0;
+    for (; at < end; at = frame_end(at)) {
+        if (!is_frame(at, end)) return IS_MALFORMED;
+        const frame_t *frame = AT(frame_t, at);
+        bool here = true;
+        switch (frame->kind) {
+        case SEND:
+            here = frame->peer < control->agents && frame->len <= group_of(box)->message;
+            break;
+        case PUBLISH:
+            here = may_publish(box, frame->peer) && frame->len <= group_of(box)->message;
+            marks |= WITH_GRANTS | PUBLISHES;
+            break;
+        case TIMER:
+            here = !is_too_far(frame);
+            break;
+        case YIELD:
+            break;
+        case LOG:
+        case EXIT:
+            here = false;
+            break;
+        default:
+            here = false;
+            marks |= WITH_GRANTS;
+        }
+        if (!here) marks |= FOR_KERNEL;
+    }
+    return marks;
+}
+
+/* The hash of an outbox that run files keep: as `core/turnrows.py` has it. */
+static inline u32 hash_of(u32 at, u32 bytes) {
+    u64 sum = 0, key = GOLDEN, word;
+    for (; bytes >= 8; at += 8, bytes -= 8, key += GOLDEN) sum += *AT(u64, at) * mix(key);
+    for (word = 0; bytes; bytes--) word = word << 8 | AT(u8, at)[bytes - 1];
+    return (sum + word * mix(key)) >> 32;
+}
+
+/* Mark all outboxes of the plan, which lie one after the other from `at` on. */
+EXPORT(survey_all) void survey_all(u32 at) {
+    const u32 *plan = AT(u32, control->plan), *lengths = AT(u32, control->lengths);
+    u32 *outs = AT(u32, control->outs);
+    u8 *marks = AT(u8, control->marks);
+    for (u32 turn = 0; turn < control->turns; turn++) {
+        outs[turn] = at;
+        marks[turn] = (u8)survey(box_of(plan[turn]), at, at + lengths[turn]);
+        at += lengths[turn];
+    }
+}
+
+/* ---- turns ---- */
+
+/* courier.wat: a turn of one agent, from the letters to the outbox. Answers what the turn answers. */
+typedef int32_t (*courier_t)(u32 letter, u32 frames, u32 inbox, u32 outbox, u32 most, u32 to, u64 budget);
+/* courier.wat: looks at buffers of some of its agents. */
+typedef u64 (*touch_t)(u32 agents, u32 inbox, u32 outbox);
+
+/* How many of an agent's frames its inbox takes now, with their bytes in `filled`; -1 where one never fits. */
+static inline int32_t fitting(const box_t *box, u32 *filled) {
+    u32 place = box->first, frames = 0, bytes = 0;
+    for (; frames < box->frames; frames++) {
+        const letter_t *letter = letter_at(place);
+        if (letter->bytes > box->room) return -1;
+        if (letter->bytes > box->room - bytes) break;
+        bytes += letter->bytes;
+        place = letter->next;
+    }
+    *filled = bytes;
+    return (int32_t)frames;
+}
+
+/* Take the frame off a mailbox that made `turns` answer BOUNCE. Answers its letter's place; it lies there still. */
+EXPORT(take_bounced) u32 take_bounced(worker_t *worker, u32 agent) {
+    box_t *box = box_of(agent);
+    u32 before = 0, place = box->first;
+    while (letter_at(place)->bytes <= box->room) {
+        before = place;
+        place = letter_at(place)->next;
+    }
+    letter_t *letter = letter_at(place);
+    if (before)
+        letter_at(before)->next = letter->next;
+    else
+        box->first = letter->next;
+    if (box->last == place) box->last = before;
+    box->frames--;
+    box->bytes -= letter->bytes;
+    log_of(worker->number)->live -= sizeof(letter_t) + letter->bytes;
+    return place;
+}
+
+static inline u32 place_of(const worker_t *worker, u32 turn) {
+    return worker->places ? AT(u32, worker->places)[turn] : worker->place + turn;
+}
+
+enum { AHEAD = 16 }; /* turns */
+
+/* Touch what the next turns will read, so that memory brings it all at once: a turn by itself waits for its mailbox, its
+ * letters, its courier, its instance and its inbox, one after the other. Answers before which turn to do it again. */
+static inline u32 look_ahead(worker_t *worker) {
+    const u32 *plan = AT(u32, control->plan);
+    u32 turn = worker->turn, end = worker->turns - turn > AHEAD ? turn + AHEAD : worker->turns;
+    u64 sum = 0;
+    while (turn < end) {
+        const box_t *first = box_of(plan[place_of(worker, turn)]);
+        u32 agents = 0;
+        for (; turn < end; turn++) {
+            const box_t *box = box_of(plan[place_of(worker, turn)]);
+            if (box->first_courier != first->first_courier || box->inbox != first->inbox || box->outbox != first->outbox) break;
+            if (box->frames) sum += letter_at(box->first)->bytes;
+            if (box->courier) agents |= 1u << (box->courier - box->first_courier - 1);
+        }
+        if (first->first_courier) sum += ((touch_t)(uintptr_t)first->first_courier)(agents, first->inbox, first->outbox);
+    }
+    worker->left = sum; /* or it would be left out */
+    return end;
+}
+
+/* Let a worker's agents take their turns, from where it stopped last. A trap leaves `turn` at the agent that caused it,
+ * whose mail is taken by then. */
+EXPORT(turns) u32 turns(worker_t *worker) {
+    const u32 *plan = AT(u32, control->plan);
+    u32 *lengths = AT(u32, control->lengths), *outs = AT(u32, control->outs), *hashes = AT(u32, control->hashes);
+    u64 *fuel = AT(u64, control->fuel);
+    u8 *ready = AT(u8, control->ready), *marks = AT(u8, control->marks);
+    log_t *log = log_of(worker->number);
+    u32 seen = worker->turn;
+    for (; worker->turn < worker->turns; worker->turn++) {
+        if (worker->turn == seen) seen = look_ahead(worker);
+        u32 place = place_of(worker, worker->turn), agent = plan[place];
+        box_t *box = box_of(agent);
+        if (worker->at + box->outbox_bytes > worker->out_bytes) return GROW;
+        u32 letter = box->first, frames = box->frames;
+        if (box->bytes <= box->room) {
+            log->live -= box->bytes + sizeof(letter_t) * frames;
+            box->first = box->last = box->frames = box->bytes = 0;
+            ready[agent] = 0;
+        } else {
+            u32 bytes, left = box->frames;
+            int32_t some = fitting(box, &bytes);
+            if (some < 0) return BOUNCE;
+            frames = (u32)some;
+            log->live -= bytes + sizeof(letter_t) * frames;
+            for (u32 at = frames; at; at--) box->first = letter_at(box->first)->next;
+            box->frames = left - frames;
+            box->bytes -= bytes;
+            if (!box->frames) box->last = 0;
+            ready[agent] = box->frames != 0;
+        }
+        if (!box->courier) return ABSENT;
+        worker->header.wave = control->wave;
+        worker->header.time_ns = control->time_ns;
+        worker->header.entropy = mix((control->entropy + agent) * GOLDEN + GOLDEN);
+        worker->header.self = agent;
+        worker->header.frames = frames;
+        u64 budget = group_of(box)->fuel;
+        u64 given = budget - box->spent;
+        box->spent = 0;
+        courier_t carry = (courier_t)(uintptr_t)box->courier;
+        u32 out = worker->out + worker->at;
+        u32 result = (u32)carry(letter, frames, box->inbox, box->outbox, box->outbox_bytes, out, given);
+        fuel[place] = budget - worker->left;
+        lengths[place] = result;
+        if (result > box->outbox_bytes) return BAD_RESULT;
+        outs[place] = out;
+        u32 found = survey(box, out, out + result);
+        marks[place] = (u8)found;
+        worker->marks |= found;
+        worker->used += budget - worker->left;
+        if (control->hashing) hashes[place] = hash_of(out, result);
+        worker->at += result;
+    }
+    if (!log->live) log->end = log->begin;
+    return DONE;
+}
+
+/* ---- commit, by one worker or several ---- */
 
 /* Answer an effect that could not be done. */
 static inline bool refuse(u32 agent, const frame_t *effect, u32 reason) {
     box_t *box = box_of(agent);
     u32 bytes = sizeof(frame_t) + 8;
-    if (refusal(box, bytes, 0, 0) || !log_takes(sizeof(letter_t) + bytes)) return false;
-    frame_t *frame = append(agent, box, bytes);
+    if (refusal(box, bytes, 0, 0) || !takes(log_of(home_of(agent)), sizeof(letter_t) + bytes)) return false;
+    frame_t *frame = append_any(agent, box, bytes);
     *frame = (frame_t){4, UNDELIVERABLE, effect->kind, effect->peer, effect->tag};
     *(u64 *)(frame + 1) = reason;
     return true;
 }
 
-/* The message that an effect at `at` makes, into a mailbox that takes it. */
-static inline bool deliver(u32 to, box_t *box, u32 from, const frame_t *effect, u16 flags, u32 bytes) {
-    frame_t *frame = append(to, box, bytes);
-    if (!frame) return false;
+/* The message that an effect makes, into the place of its letter. */
+static inline void write_message(frame_t *frame, u32 from, const frame_t *effect, u16 flags, u32 bytes) {
     *frame = (frame_t){effect->len, MESSAGE, flags, from, effect->tag};
     copy(frame + 1, effect + 1, bytes - sizeof(frame_t));
-    control->messages++;
+}
+
+static inline bool add_timer(timers_t *timers, u32 agent, const frame_t *effect, u32 turn) {
+    if (timers->end + sizeof(timer_t) > timers->limit) return false;
+    *AT(timer_t, timers->end) = (timer_t){waves_of(effect), agent, effect->tag, turn, 0};
+    timers->end += sizeof(timer_t);
+    box_of(agent)->timers++;
     return true;
 }
+
+/* ---- commit by one, in plan order, with a stop for whatever is not done here ---- */
 
 static inline enum stop do_send(u32 agent, const frame_t *effect, u32 bytes) {
     u32 to = effect->peer;
     if (to >= control->agents || effect->len > group_of(box_of(agent))->message) return EFFECT;
     box_t *box = box_of(to);
     u32 reason = refusal(box, bytes, 0, 0);
-    if (!reason) return deliver(to, box, agent, effect, 0, bytes) ? DONE : GROW;
+    if (!reason) {
+        frame_t *frame = append_any(to, box, bytes);
+        if (!frame) return GROW;
+        write_message(frame, agent, effect, 0, bytes);
+        control->messages++;
+        return DONE;
+    }
     if (reason == MAILBOX_FULL && group_of(box)->flags & DROPS_OLDEST) return EFFECT;
     return refuse(agent, effect, reason) ? DONE : EFFECT;
 }
 
 static inline enum stop do_publish(u32 agent, const frame_t *effect, u32 bytes) {
-    u32 topic = effect->peer;
     const box_t *own = box_of(agent);
-    if (topic >= control->topics || effect->len > group_of(own)->message) return EFFECT;
-    if (!AT(u8, control->grants)[own->group * control->topics + topic]) return EFFECT;
+    if (!may_publish(own, effect->peer) || effect->len > group_of(own)->message) return EFFECT;
     if (control->stale) return STALE;
-    const u32 *list = AT(u32, control->lists) + 2 * topic;
+    const u32 *list = AT(u32, control->lists) + 2 * effect->peer * (control->workers + 1);
     const u32 *members = AT(u32, control->members) + list[0];
     while (control->member < list[1]) {
         u32 to = members[control->member];
         box_t *box = box_of(to);
         u32 reason = refusal(box, bytes, 0, 0);
-        if (!reason && !deliver(to, box, agent, effect, topic + 1, bytes)) return GROW;
+        if (!reason) {
+            frame_t *frame = append_any(to, box, bytes);
+            if (!frame) return GROW;
+            write_message(frame, agent, effect, (u16)(effect->peer + 1), bytes);
+            control->messages++;
+        }
         control->member++;
         if (reason) {
             control->receiver = to;
@@ -497,12 +689,20 @@ static inline enum stop do_publish(u32 agent, const frame_t *effect, u32 bytes) 
     return DONE;
 }
 
+static inline enum stop do_timer(u32 agent, const frame_t *effect) {
+    const box_t *box = box_of(agent);
+    if (box->timers >= group_of(box)->timers || is_too_far(effect)) return EFFECT;
+    return add_timer(&control->timers, agent, effect, control->turn) ? DONE : GROW_TIMERS;
+}
+
 static inline enum stop do_effect(u32 agent, const frame_t *effect, u32 bytes) {
     switch (effect->kind) {
     case SEND:
         return do_send(agent, effect, bytes);
     case PUBLISH:
         return do_publish(agent, effect, bytes);
+    case TIMER:
+        return do_timer(agent, effect);
     case YIELD:
         AT(u8, control->ready)[agent] = 1;
         return DONE;
@@ -515,21 +715,20 @@ enum stage { BEGIN, APPLY, NEXT };
 
 /* Do the effects of all turns from where it stopped last. Of an EFFECT, `frame` is its address and `at` its end. */
 EXPORT(commit) u32 commit(void) {
-    const u32 *plan = AT(u32, control->plan), *lengths = AT(u32, control->lengths);
+    const u32 *plan = AT(u32, control->plan), *lengths = AT(u32, control->lengths), *outs = AT(u32, control->outs);
     const int32_t *faults = AT(int32_t, control->faults);
+    const u8 *marks = AT(u8, control->marks);
     for (; control->turn < control->turns; control->turn++, control->stage = BEGIN) {
         u32 agent = plan[control->turn];
         if (control->stage == BEGIN) {
+            control->at = outs[control->turn];
             control->end = control->at + lengths[control->turn];
             control->stage = NEXT;
-            if (faults[control->turn]) {
-                control->at = control->end;
-                return FAULT;
-            }
-            enum stop found = survey(control->at, control->end);
-            if (found == MALFORMED) return MALFORMED;
+            if (faults[control->turn]) return FAULT;
+            u32 found = marks[control->turn];
+            if (found & IS_MALFORMED) return MALFORMED;
             control->stage = APPLY;
-            if (found == GRANTS && group_of(box_of(agent))->flags & DENIED_IS_FAULT) return GRANTS;
+            if (found & WITH_GRANTS && group_of(box_of(agent))->flags & DENIED_IS_FAULT) return GRANTS;
         }
         if (control->stage == APPLY && !box_of(agent)->ended) {
             while (control->at < control->end) {
@@ -544,7 +743,6 @@ EXPORT(commit) u32 commit(void) {
                 control->at = following;
             }
         }
-        control->at = control->end;
         if (control->exiting) {
             control->exiting = 0;
             control->stage = NEXT;
@@ -552,4 +750,180 @@ EXPORT(commit) u32 commit(void) {
         }
     }
     return DONE;
+}
+
+/* ---- commit by all workers at once, where it comes to the same ----
+ *
+ * Each worker goes through all outboxes in plan order and does what concerns its own agents, so that every mailbox is
+ * filled as by one. Where somebody's mailbox refuses something, an answer would have to come in between: then all is
+ * taken back and done again by one. */
+
+static inline u32 deliver_publication(worker_t *worker, u32 agent, const frame_t *effect, u32 bytes) {
+    u32 own = effect->peer * (control->workers + 1) + 1 + worker->number;
+    const u32 *list = AT(u32, control->lists) + 2 * own, *members = AT(u32, control->members) + list[0];
+    log_t *log = log_of(worker->number);
+    for (; worker->member < list[1]; worker->member++) {
+        u32 to = members[worker->member];
+        box_t *box = box_of(to);
+        if (refusal(box, bytes, 0, 0)) {
+            worker->refused = 1;
+            return DONE;
+        }
+        frame_t *frame = append(to, box, log, bytes);
+        if (!frame) return GROW;
+        write_message(frame, agent, effect, (u16)(effect->peer + 1), bytes);
+        worker->messages++;
+    }
+    worker->member = 0;
+    return DONE;
+}
+
+static inline u32 deliver_effect(worker_t *worker, u32 agent, bool own, const frame_t *effect, u32 bytes) {
+    if (effect->kind == SEND) {
+        u32 to = effect->peer;
+        if (home_of(to) != worker->number) return DONE;
+        box_t *box = box_of(to);
+        if (refusal(box, bytes, 0, 0)) {
+            worker->refused = 1;
+            return DONE;
+        }
+        frame_t *frame = append(to, box, log_of(worker->number), bytes);
+        if (!frame) return GROW;
+        write_message(frame, agent, effect, 0, bytes);
+        worker->messages++;
+        return DONE;
+    }
+    if (effect->kind == PUBLISH) return deliver_publication(worker, agent, effect, bytes);
+    if (!own) return DONE;
+    if (effect->kind == YIELD) {
+        AT(u8, control->ready)[agent] = 1;
+        return DONE;
+    }
+    const box_t *box = box_of(agent);
+    if (box->timers >= group_of(box)->timers) {
+        worker->refused = 1;
+        return DONE;
+    }
+    return add_timer(&worker->timers, agent, effect, worker->turn) ? DONE : GROW_TIMERS;
+}
+
+/* A worker's part of a commit, from where it stopped last; until something is refused. */
+EXPORT(deliver) u32 deliver(worker_t *worker) {
+    const u32 *plan = AT(u32, control->plan), *lengths = AT(u32, control->lengths), *outs = AT(u32, control->outs);
+    for (; worker->turn < control->turns; worker->turn++, worker->frame = 0) {
+        u32 agent = plan[worker->turn], out = outs[worker->turn], end = out + lengths[worker->turn];
+        bool own = home_of(agent) == worker->number;
+        for (u32 at = out + worker->frame; at < end;) {
+            u32 following = frame_end(at);
+            u32 stop = deliver_effect(worker, agent, own, AT(frame_t, at), following - at);
+            if (stop || worker->refused) {
+                worker->frame = at - out;
+                return stop;
+            }
+            at = following;
+        }
+    }
+    return DONE;
+}
+
+/* Take the newest `bytes` off the counts of a mailbox; `mend` then cuts its list. */
+static inline void unsend(worker_t *worker, u32 to, u32 bytes) {
+    box_t *box = box_of(to);
+    box->frames--;
+    box->bytes -= bytes;
+    log_of(worker->number)->live -= sizeof(letter_t) + bytes;
+}
+
+static inline void mend(u32 to) {
+    box_t *box = box_of(to);
+    u32 place = box->first;
+    for (u32 left = box->frames; left > 1; left--) place = letter_at(place)->next;
+    box->last = box->frames ? place : 0;
+    if (!box->frames) box->first = 0;
+}
+
+/* One effect that `deliver` did whole, or of a publication as much as it did, taken back; `mending`: the lists. */
+static inline void withdraw_effect(worker_t *worker, bool mending, const frame_t *effect, u32 bytes, u32 most) {
+    if (effect->kind == SEND && home_of(effect->peer) == worker->number) {
+        if (mending)
+            mend(effect->peer);
+        else
+            unsend(worker, effect->peer, bytes);
+    }
+    if (effect->kind != PUBLISH) return;
+    u32 own = effect->peer * (control->workers + 1) + 1 + worker->number;
+    const u32 *list = AT(u32, control->lists) + 2 * own, *members = AT(u32, control->members) + list[0];
+    for (u32 at = 0; at < list[1] && at < most; at++) {
+        if (mending)
+            mend(members[at]);
+        else
+            unsend(worker, members[at], bytes);
+    }
+}
+
+/* Take back all that a worker delivered of this wave. Who is ready, the host restores. */
+EXPORT(withdraw) void withdraw(worker_t *worker) {
+    const u32 *lengths = AT(u32, control->lengths), *outs = AT(u32, control->outs);
+    for (u32 mending = 0; mending < 2; mending++) {
+        for (u32 turn = 0; turn <= worker->turn && turn < control->turns; turn++) {
+            bool last = turn == worker->turn;
+            u32 end = outs[turn] + (last ? worker->frame : lengths[turn]);
+            for (u32 at = outs[turn]; at < end; at = frame_end(at))
+                withdraw_effect(worker, mending, AT(frame_t, at), frame_end(at) - at, UINT32_MAX);
+            if (last && worker->member) withdraw_effect(worker, mending, AT(frame_t, end), frame_end(end) - end, worker->member);
+        }
+    }
+    for (u32 at = worker->timers.begin; at < worker->timers.end; at += sizeof(timer_t)) box_of(AT(timer_t, at)->agent)->timers--;
+    worker->timers.end = worker->timers.begin;
+    log_t *log = log_of(worker->number);
+    if (!log->live) log->end = log->begin;
+}
+
+/* ---- workers that wait ---- */
+
+enum { SPINS = 2000 }; /* before a thread sleeps */
+
+/* Wait until a word is no longer what it was, or for so long; a negative time is no bound. */
+static inline void wait_while(u32 *word, u32 value, int64_t timeout_ns) {
+    for (u32 spin = 0; spin < SPINS; spin++)
+        if (__atomic_load_n(word, __ATOMIC_SEQ_CST) != value) return;
+    __builtin_wasm_memory_atomic_wait32((int *)word, (int)value, timeout_ns);
+}
+
+/* A worker has done what it was told. */
+EXPORT(finish) void finish(worker_t *worker) {
+    worker->doing = 0;
+    if (__atomic_sub_fetch(&gate->busy, 1, __ATOMIC_SEQ_CST) == 0) __builtin_wasm_memory_atomic_notify((int *)&gate->busy, 1);
+}
+
+/* Do what the orchestrator tells all workers, wave after wave, until it says LEAVE. Stops as `turns` and `deliver` do; to
+ * be called again once the host has done its part. */
+EXPORT(serve) u32 serve(worker_t *worker) {
+    for (;;) {
+        if (!worker->doing) {
+            while (__atomic_load_n(&gate->command, __ATOMIC_SEQ_CST) == worker->seen) wait_while(&gate->command, worker->seen, -1);
+            worker->seen++;
+            worker->doing = gate->what;
+        }
+        u32 stop = worker->doing == TURNS ? turns(worker) : worker->doing == DELIVER ? deliver(worker) : DONE;
+        if (stop) return stop;
+        bool leaves = worker->doing == LEAVE;
+        finish(worker);
+        if (leaves) return DONE;
+    }
+}
+
+/* Tell so many workers to do something. */
+EXPORT(tell) void tell(u32 what, u32 workers) {
+    gate->what = what;
+    __atomic_store_n(&gate->busy, workers, __ATOMIC_SEQ_CST);
+    __atomic_add_fetch(&gate->command, 1, __ATOMIC_SEQ_CST);
+    __builtin_wasm_memory_atomic_notify((int *)&gate->command, UINT32_MAX);
+}
+
+/* Wait until all have done it, or for so long. Answers how many have not. */
+EXPORT(wait) u32 wait(u64 timeout_ns) {
+    u32 busy = __atomic_load_n(&gate->busy, __ATOMIC_SEQ_CST);
+    if (busy) wait_while(&gate->busy, busy, (int64_t)timeout_ns);
+    return __atomic_load_n(&gate->busy, __ATOMIC_SEQ_CST);
 }

@@ -7,88 +7,119 @@ from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
-from itertools import pairwise
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 import wasmtime
 from blake3 import blake3
 
-from wavelock.core.abi import FRAME_HEADER, Reason, frame_bytes
+from wavelock.core.abi import FRAME_HEADER, U32, Reason, frame_bytes
 from wavelock.core.cache import ModuleCache
 from wavelock.core.errors import EnvironmentFailure
-from wavelock.core.mailboxes import Commit, GroupBounds, Mailboxes, Packed, Stop
-from wavelock.core.shard import Bytes, I32Array, Placed, Turns, U8Array, U32Array, gather
-from wavelock.core.shards import Places
+from wavelock.core.homes import Homes
+from wavelock.core.homes import Part as HomePart
+from wavelock.core.mailboxes import TIMER, Commit, GroupBounds, Mailboxes, Packed, Stop, TimerArray
+from wavelock.core.shard import Bytes, Turns, U8Array, U32Array, gather
 from wavelock.core.turns import WaveHeader
-from wavelock.wasm_engines.hub.memory import PAGE_BYTES, HubMemory, Part
+from wavelock.wasm_engines.hub.memory import PAGE_BYTES, PAGES, HubMemory, Part
 from wavelock.wasm_engines.wasmtime_calls import function_of
 from wavelock.wasm_engines.wasmtime_modules import compiled
 
 CONTROL: Final = (
-    "agents", "boxes", "ready", "groups", "topics", "grants", "lists", "members", "log", "log_bytes", "log_end", "live",
-    "plan", "turns", "lengths", "inboxes", "faults", "details", "fuel", "outboxes", "scratch", "turn", "stage", "at",
-    "end", "frame", "member", "filled", "taken", "exiting", "stale", "receiver", "reason", "messages",
+    "agents", "boxes", "ready", "homes", "was_ready", "groups", "topics", "grants", "lists", "members", "logs",
+    "workers", "plan", "turns", "lengths", "faults", "details", "fuel", "marks", "hashes", "outs", "inboxes", "scratch",
+    "hashing", "turn", "stage", "at", "end", "frame", "member", "filled", "taken", "exiting", "stale", "receiver",
+    "reason", "messages", "full", "timers", "timers_limit", "timers_end", "unused",
 )  # fmt: skip
 """The u32 words of `control_t`."""
 WIDE: Final = ("wave", "time_ns", "entropy")
 """Its u64 words, behind those."""
 BOX_WORDS: Final = (
     "first", "last", "frames", "bytes", "room", "group", "ended", "courier", "inbox", "outbox", "outbox_bytes",
-    "unused",
+    "first_courier",
 )  # fmt: skip
-"""The u32 words of `box_t`."""
-BOX: Final = np.dtype([*((name, "<u4") for name in BOX_WORDS), ("spent", "<u8"), ("unused_too", "<u8")])
+"""The u32 words of `box_t` at its beginning."""
+BOX: Final = np.dtype([*((name, "<u4") for name in BOX_WORDS), ("spent", "<u8"), ("timers", "<u4"), ("unused", "<u4")])
 GROUP: Final = np.dtype(
-    [*((name, "<u4") for name in ("message", "mailbox_bytes", "mailbox_frames", "flags")), ("fuel", "<u8")]
-)
-MOST_AGENTS: Final = 16
-"""Agents of one courier."""
-WORKER: Final = np.dtype(
     [
-        *((name, "<u4") for name in ("places", "turns", "turn", "out", "out_bytes", "at", "taken", "starts")),
-        ("left", "<u8"),
-        ("header", "V32"),
-        ("budget", "<u8"),
-        ("started", "<u4"),
+        *((name, "<u4") for name in ("message", "mailbox_bytes", "mailbox_frames", "flags")),
+        ("fuel", "<u8"),
+        ("timers", "<u4"),
         ("unused", "<u4"),
-        ("of", "V32", MOST_AGENTS),
     ]
 )
+LOG: Final = np.dtype([*((name, "<u4") for name in ("begin", "limit", "end", "live")), ("unused", "V48")])
+MOST_AGENTS: Final = 16
+"""Agents of one courier."""
+_WORKER: Final[list[tuple[Any, ...]]] = [
+    *((name, "<u4") for name in ("places", "place", "turns", "turn", "out", "out_bytes", "at", "starts")),
+    ("left", "<u8"),
+    ("header", "V32"),
+    ("budget", "<u8"),
+    *((name, "<u4") for name in ("started", "number", "doing", "seen", "marks", "frame", "member", "messages")),
+    *((name, "<u4") for name in ("refused", "failed", "timers", "timers_limit", "timers_end", "unused")),
+    ("used", "<u8"),
+    ("of", "V32", MOST_AGENTS),
+]
+WORKER_BYTES: Final = np.dtype(_WORKER).itemsize
+WORKER: Final = np.dtype([*_WORKER, ("apart", f"V{-WORKER_BYTES % 64 + 64}")])
+"""`worker_t`, and as much behind it as keeps workers out of each other's cache lines."""
 LETTER_BYTES: Final = 8
 _DROPS_OLDEST, _DENIED_IS_FAULT = 1, 2
+_FOR_KERNEL, _MALFORMED, _PUBLISHES, FAILED = 1, 2, 8, 16
+"""Marks. FAILED: a turn that failed; set by shards."""
+_NEEDS_ONE: Final = _FOR_KERNEL | _MALFORMED | FAILED
+"""Marks of a wave that workers cannot commit by themselves."""
+TURNS, DELIVER, LEAVE = 1, 2, 3
+"""Commands."""
+MANY_TURNS: Final = 64
+"""From so many turns on several workers commit."""
+_WAIT_NS: Final = 100_000_000
+"""So long a wait for workers lasts before Python may see to signals."""
 _CONTROL_AT: Final = 1024
+_GATE_AT: Final = 512
+_BUSY_AT: Final = _GATE_AT + 64
 _CONTROL_BYTES: Final = 4 * len(CONTROL) + 8 * len(WIDE)
 GROW: Final = 1
 BOUNCE: Final = 2
 """Stops that no commit shows: a part is full; a frame is larger than its receiver's inbox."""
+GROW_TIMERS: Final = 12
+_NO_LOG: Final = 0xFFFFFFFF
+_NO_TIMERS: Final = np.zeros(0, TIMER)
+_ALONE_WAVES: Final = 16
+"""So many waves are committed by one after workers had to take a commit back."""
 _FUNCTIONS: Final = {
-    "layout": 0, "put": 4, "greet": 4, "drop_oldest": 2, "take_first": 1, "clear": 1, "move_log": 2, "inbox_bytes": 0,
-    "pack": 0, "commit": 0,
+    "layout": 0, "put": 4, "ring": 2, "greet": 4, "drop_oldest": 2, "take_first": 1, "clear": 1, "move_log": 3,
+    "inbox_bytes": 0, "pack": 0, "survey_all": 1, "commit": 0, "withdraw": 1, "tell": 2, "wait": 1,
 }  # fmt: skip
-"""The functions of hub.c, and how many arguments they take."""
+"""The functions of hub.c that the orchestrator calls, and how many arguments they take."""
 _STRIDE: Final = BOX.itemsize // 4
 _FRAMES, _BYTES, _ROOM, _ENDED = (BOX_WORDS.index(name) for name in ("frames", "bytes", "room", "ended"))
-_COURIER, _INBOX, _OUTBOX, _OUTBOX_BYTES = (
-    BOX_WORDS.index(name) for name in ("courier", "inbox", "outbox", "outbox_bytes")
+_COURIER, _INBOX, _OUTBOX, _OUTBOX_BYTES, _FIRST_COURIER = (
+    BOX_WORDS.index(name) for name in ("courier", "inbox", "outbox", "outbox_bytes", "first_courier")
 )
 _SPENT: Final = len(BOX_WORDS)
 _STOPS: Final = {int(stop): stop for stop in Stop}
 _OF_AGENT: Final = re.compile(r"\$(agent|turn|start|carry|enter)\b")
 _WORD: Final = {name: at for at, name in enumerate(CONTROL)}
-_AGENTS, _LIVE, _LOG_BYTES, _LOG_END = (_WORD[name] for name in ("agents", "live", "log_bytes", "log_end"))
+_AGENTS, _FULL, _MESSAGES = _WORD["agents"], _WORD["full"], _WORD["messages"]
 _TURN, _STAGE, _AT, _END, _FRAME = (_WORD[name] for name in ("turn", "stage", "at", "end", "frame"))
 _EXITING, _STALE, _RECEIVER, _REASON = (_WORD[name] for name in ("exiting", "stale", "receiver", "reason"))
-_MESSAGES: Final = _WORD["messages"]
+_TIMERS, _TIMERS_LIMIT, _TIMERS_END = (_WORD[name] for name in ("timers", "timers_limit", "timers_end"))
 _PARTS: Final[dict[str, Any]] = {
     "boxes": BOX,
     "groups": GROUP,
-    **dict.fromkeys(("lists", "members", "plan", "lengths", "faults", "details"), np.uint32),
+    "logs": LOG,
+    "rows": WORKER,
+    "homes": np.uint16,
     "fuel": np.uint64,
-    **dict.fromkeys(("ready", "grants", "log", "inboxes", "outboxes", "scratch"), np.uint8),
+    "timers": TIMER,
+    **dict.fromkeys(
+        ("lists", "members", "plan", "lengths", "faults", "details", "hashes", "outs", "places"), np.uint32
+    ),
+    **dict.fromkeys(("ready", "was_ready", "grants", "marks", "inboxes", "outboxes", "scratch"), np.uint8),
 }
 """The parts of the memory, and what their entries are."""
 
@@ -104,7 +135,7 @@ def open_mailboxes() -> Mailboxes:
     """Mailboxes of their own, beside whatever engine runs the agents. Raises EnvironmentFailure."""
     config = wasmtime.Config()
     configure_for_hub(config)
-    return HubMailboxes(wasmtime.Engine(config), ModuleCache("hub"), "alone", shared=False)
+    return HubMailboxes(wasmtime.Engine(config), ModuleCache("hub"), "alone", Homes(), shared=False)
 
 
 def courier_module(engine: wasmtime.Engine, cache: ModuleCache | None, key: str, agents: int) -> wasmtime.Module:
@@ -132,42 +163,66 @@ def courier_text(source: str, agents: int) -> str:
 
 
 class HubMailboxes:
-    """A `core.mailboxes.Mailboxes`."""
+    """A `core.turns.SharingMailboxes`."""
 
-    def __init__(self, engine: wasmtime.Engine, cache: ModuleCache | None, key: str, *, shared: bool) -> None:
-        """key: what tells the engine's configuration from others. shared: with shards of the same engine."""
+    def __init__(
+        self, engine: wasmtime.Engine, cache: ModuleCache | None, key: str, homes: Homes, *, shared: bool
+    ) -> None:
+        """key: what tells the engine's configuration from others. homes: of agents, on shards of the same engine where
+        these are `shared` with it, on one otherwise.
+        """
         self.engine = engine
         data = resources.files(__package__).joinpath("hub.wasm").read_bytes()
         self.module = compiled(engine, cache, f"{key} {blake3(data).hexdigest()}", data)
         self.memory = memory = HubMemory(engine)
         self.shared = shared
+        self.hashing = False
+        self.bounced: list[tuple[int, int, bytes]] = []
+        """What workers could not deliver to any inbox of its agent, since `take_bounced`."""
+        self._homes = homes
         self._store = store = wasmtime.Store(engine)
         table = wasmtime.Table(store, wasmtime.TableType(wasmtime.ValType.funcref(), wasmtime.Limits(1, None)), None)
         instance = wasmtime.Instance(store, self.module, [memory.shared, table])
         call = {name: function_of(store, instance, name, count) for name, count in _FUNCTIONS.items()}
-        expected = _CONTROL_BYTES << 24 | WORKER.itemsize // 8 << 16 | BOX.itemsize << 8 | GROUP.itemsize
+        expected = _CONTROL_BYTES << 24 | WORKER_BYTES // 8 << 16 | BOX.itemsize << 8 | GROUP.itemsize
         if call["layout"]() & 0xFFFFFFFF != expected:
             raise RuntimeError("hub.wasm and the package differ in their layout; build it anew")
         self._call = call
-        self._put, self._greet, self._move_log = call["put"], call["greet"], call["move_log"]
-        self.commit_call, self._pack = call["commit"], call["pack"]
-        control = memory.view(_CONTROL_AT, _CONTROL_BYTES).data
-        control[:] = bytes(_CONTROL_BYTES)
+        self._put, self._commit, self._pack = call["put"], call["commit"], call["pack"]
+        first_page = memory.view(0, PAGE_BYTES).data
+        first_page[:] = bytes(PAGE_BYTES)
+        control = first_page[_CONTROL_AT : _CONTROL_AT + _CONTROL_BYTES]
         self.words = control[: 4 * len(CONTROL)].cast("I")
         self._wide = control[4 * len(CONTROL) :].cast("Q")
         self._parts = {name: Part(memory, dtype) for name, dtype in _PARTS.items()}
         self._need("scratch", 1)
-        self._need("log", 1)
-        self.words[_LOG_BYTES], self.words[_LOG_END] = self._parts["log"].size, LETTER_BYTES
         self._scratch = self._parts["scratch"].array.data
+        self._timer_parts = [Part(memory, TIMER) for _ in range(homes.workers)]
+        self._log_parts = [Part(memory, np.uint8) for _ in range(homes.workers)]
+        self.rows = self._need("rows", homes.workers)
+        self._open_workers()
         self._box_words = memoryview(b"").cast("I")
+        self._wave_parts: Sequence[HomePart] = ()
         self._laid_out = False
+        self._attended = False
+        self._alone = 0
         self._closed = False
+
+    def _open_workers(self) -> None:
+        workers = self._homes.workers
+        self.words[_WORD["workers"]] = workers
+        self.rows[:workers] = np.zeros(1, WORKER)
+        self.rows["number"][:workers] = np.arange(workers)
+        logs = self._need("logs", workers)
+        for log, part in zip(logs, self._log_parts, strict=False):
+            part.need(1)
+            log["begin"] = log["end"] = part.address
+            log["limit"] = part.address + part.size
 
     def _need(self, name: str, count: int) -> Any:
         """Make room in a part, and tell the hub where it is. Answers its array."""
         part = self._parts[name]
-        if part.need(count):
+        if part.need(count) and name in _WORD:
             self.words[_WORD[name]] = part.address
         return part.array
 
@@ -180,8 +235,10 @@ class HubMailboxes:
         for at, group in enumerate(groups):
             flags = _DROPS_OLDEST * group.drops_oldest | _DENIED_IS_FAULT * group.denied_is_fault
             # No frame is longer than these, and no more of them fit into the bytes.
-            message, frames = (min(bound, 0xFFFFFFFF) for bound in (group.message, group.mailbox_frames))
-            rows[at] = (message, group.mailbox_bytes, frames, flags, group.fuel)
+            message, frames, timers = (
+                min(bound, 0xFFFFFFFF) for bound in (group.message, group.mailbox_frames, group.timers)
+            )
+            rows[at] = (message, group.mailbox_bytes, frames, flags, group.fuel, timers, 0)
             for topic in range(topics):
                 grants[at * topics + topic] = topic in group.topics
         self.words[_WORD["topics"]] = topics
@@ -194,6 +251,9 @@ class HubMailboxes:
             self._store.close()
             # Nothing may look at the memory any more: without these whoever does meets an error, and not a lost page.
             self._parts.clear()
+            self._log_parts.clear()
+            self._timer_parts.clear()
+            self.rows = np.zeros(0, WORKER)
             self.words = self._wide = self._box_words = self._scratch = memoryview(b"")
             self.memory.close()
 
@@ -205,14 +265,22 @@ class HubMailboxes:
         ready: U8Array = self._array("ready")[: self.words[_AGENTS]]
         return ready
 
+    @property
+    def timers(self) -> U32Array:
+        """See `Mailboxes`."""
+        timers: U32Array = self._array("boxes")["timers"][: self.words[_AGENTS]]
+        return timers
+
     def add(self, group: int, count: int, room: int) -> None:
         """See `Mailboxes`."""
         first = self.words[_AGENTS]
         end = first + count
-        boxes, ready = self._need("boxes", end), self._need("ready", end)
+        boxes, ready, homes = (self._need(name, end) for name in ("boxes", "ready", "homes"))
+        self._need("was_ready", end)
         boxes[first:end] = np.zeros(1, BOX)
         boxes["room"][first:end], boxes["group"][first:end] = room, group
         ready[first:end] = 0
+        homes[first:end] = self._homes.of(np.arange(first, end, dtype=np.uint32))
         self.words[_AGENTS] = end
         self._box_words = self._parts["boxes"].array.view(np.uint32).data
 
@@ -225,8 +293,11 @@ class HubMailboxes:
     def greet(self, first: int, count: int, start: bytes, directory: bytes) -> None:
         """See `Mailboxes`."""
         self._fill_scratch(start + directory)
-        while self._greet(first, count, len(start), len(directory)) & 0xFF == GROW:
-            self._make_room(count * (len(start) + len(directory) + 2 * LETTER_BYTES))
+        each = len(start) + len(directory) + 2 * LETTER_BYTES
+        while done := count - self._call["greet"](first, count, len(start), len(directory)):
+            first, count = first + count - done, done
+            share = -(-count // self._homes.workers) if count > 1 else 1
+            self._make_room(self.words[_FULL], share * each)
 
     def set_room(self, ids: U32Array, rooms: U32Array) -> None:
         """See `Mailboxes`."""
@@ -247,7 +318,15 @@ class HubMailboxes:
             answer = ctypes.c_int32(self._put(agent, len(frame), more_frames, more_bytes)).value
             if answer != -GROW:
                 return answer if answer == 0 else Reason(answer)
-            self._make_room(len(frame) + LETTER_BYTES)
+            self._make_room(self.words[_FULL], len(frame) + LETTER_BYTES)
+
+    def ring(self, agents: U32Array, tags: U32Array, first: int) -> int:
+        """See `Mailboxes`."""
+        count = len(agents)
+        self._fill_scratch(np.stack((agents, tags), axis=1).tobytes())
+        while (first := self._call["ring"](first, count)) < count and self.words[_FULL] != _NO_LOG:
+            self._make_room(self.words[_FULL], (count - first) * (FRAME_HEADER.size + LETTER_BYTES))
+        return first
 
     def drop_oldest(self, agent: int, size: int) -> int:
         """See `Mailboxes`."""
@@ -267,11 +346,10 @@ class HubMailboxes:
             found.append(frame)
         return found
 
-    def letter(self, place: int) -> tuple[int, bytes]:
-        """A letter: where the next one is, and its frame."""
-        log, begin = self._array("log"), place + LETTER_BYTES
-        following, size = log[place:begin].view(np.uint32).tolist()
-        return following, log[begin : begin + size].tobytes()
+    def letter(self, address: int) -> tuple[int, bytes]:
+        """A letter: the address of the next one, and its frame."""
+        following, size = self.memory.view(address, LETTER_BYTES).view(np.uint32).tolist()
+        return following, self.memory.view(address + LETTER_BYTES, size).tobytes()
 
     def restore(self, agent: int, mail: Sequence[bytes], room: int, *, ready: bool) -> None:
         """See `Mailboxes`."""
@@ -282,19 +360,25 @@ class HubMailboxes:
         self._box_words[_STRIDE * agent + _ROOM] = room
         self.ready[agent] = ready
 
-    def _make_room(self, size: int) -> None:
-        """Move what is in the log to another place, with room for a letter more, or for as much again if there is."""
-        log = self._parts["log"]
-        needed = self.words[_LIVE] + size + LETTER_BYTES
-        larger = max(log.size, 1 << (2 * needed - 1).bit_length())
+    def _make_room(self, worker: int, size: int) -> None:
+        self.grow_log(worker, size, self._call["move_log"])
+
+    def grow_log(self, worker: int, size: int, move_log: Callable[[int, int, int], int]) -> None:
+        """Move what is in a log to another place, with room for so much more, or for as much again if there is.
+
+        move_log: of an instance of the hub on the calling thread.
+        """
+        part, live = self._log_parts[worker], int(self._array("logs")["live"][worker])
+        needed = live + size
+        larger = max(part.size, 1 << (2 * needed - 1).bit_length())
         try:
             address = self.memory.allocate(larger)
         except EnvironmentFailure:  # the memory is nearly full: no more than it takes
             larger = -(-needed // PAGE_BYTES) * PAGE_BYTES
             address = self.memory.allocate(larger)
-        self._move_log(address, larger)
-        self.memory.free(log.address, log.size)
-        log.take(address, larger)
+        move_log(worker, address, larger)
+        self.memory.free(part.address, part.size)
+        part.take(address, larger)
 
     # ---- topics ----
 
@@ -303,13 +387,17 @@ class HubMailboxes:
         self.words[_STALE] = 1
 
     def relist(self, members: Sequence[U32Array]) -> None:
-        """See `Mailboxes`."""
-        lists, everyone = self._need("lists", 2 * len(members)), self._need("members", sum(map(len, members)))
-        at = 0
-        for topic, some in enumerate(members):
-            lists[2 * topic], lists[2 * topic + 1] = at, len(some)
-            everyone[at : at + len(some)] = some
-            at += len(some)
+        """See `Mailboxes`. Each topic's list stands there whole, and behind that by worker."""
+        workers = self._homes.workers
+        lists = self._need("lists", 2 * len(members) * (workers + 1))
+        everyone = self._need("members", 2 * sum(map(len, members)))
+        row = at = 0
+        for some in members:
+            homes = self._homes.of(some)
+            for part in (some, *(some[homes == worker] for worker in range(workers))):
+                lists[row], lists[row + 1] = at, len(part)
+                everyone[at : at + len(part)] = part
+                row, at = row + 2, at + len(part)
         self.words[_STALE] = 0
 
     # ---- waves ----
@@ -318,59 +406,120 @@ class HubMailboxes:
         """Bring a plan to the hub, and begin at its first turn. Answers how many turns it has."""
         count = len(plan)
         self._need("plan", count)[:count] = plan
-        self._need("lengths", count)
+        for name in ("lengths", "marks", "outs"):
+            self._need(name, count)
         words = self.words
         words[_WORD["turns"]] = count
         words[_TURN] = words[_STAGE] = words[_WORD["filled"]] = words[_WORD["taken"]] = 0
         return count
 
-    def share(self, plan: U32Array, header: WaveHeader) -> None:
+    def share(self, plan: U32Array, header: WaveHeader, parts: Sequence[HomePart]) -> None:
         """See `core.turns.SharingMailboxes`."""
         count = self._take_plan(plan)
-        for name in ("faults", "details", "fuel"):
+        for name in ("faults", "details"):
             self._need(name, count)[:count] = 0
+        self._need("fuel", count)
+        if self.hashing:
+            self._need("hashes", count)[:count] = 0
+        self.words[_WORD["hashing"]] = self.hashing
         self._wide[0], self._wide[1], self._wide[2] = header
+        self._wave_parts = parts
+        self.rows["turns"] = 0
+        self._lay_places(parts, count)
+        for part in parts:
+            row = self.rows[part.worker]
+            row["turns"], row["turn"], row["at"], row["marks"] = part.size, 0, 0, 0
 
-    def collect(self, parts: Sequence[tuple[Places, Placed]]) -> Turns:
+    def _lay_places(self, parts: Sequence[HomePart], count: int) -> None:
+        """Tell workers where in the plan their turns are."""
+        at = 0
+        for part in parts:
+            row = self.rows[part.worker]
+            if isinstance(part.places, slice):
+                row["places"], row["place"] = 0, part.places.start
+            else:
+                places = self._need("places", count)
+                places[at : at + part.size] = part.places
+                row["places"] = self._parts["places"].address + 4 * at
+                at += part.size
+
+    def run_turns(self) -> None:
         """See `core.turns.SharingMailboxes`."""
-        count = self.words[_WORD["turns"]]
-        self.words[_LIVE] -= sum(placed.taken for _, placed in parts)
-        if not self.words[_LIVE]:
-            self.words[_LOG_END] = LETTER_BYTES
-        lengths = self._array("lengths")[:count]
-        if len(parts) == 1:
-            address, size, *_ = msgspec.structs.astuple(parts[0][1])
-            outboxes: Bytes = self.memory.view(address, size).data if size else b""
-            self.words[_WORD["outboxes"]] = address
-            self._laid_out = True
-        else:
-            outboxes = self._in_order(parts, lengths)
-        fuel, faults, details = (self._array(name)[:count] for name in ("fuel", "faults", "details"))
-        return Turns(fuel, faults.view(np.int32), details.view(np.int32), lengths, outboxes)
+        self._tell(TURNS)
+        self._wait()
 
-    def _in_order(self, parts: Sequence[tuple[Places, Placed]], lengths: U32Array) -> bytes:
-        """The outboxes of several workers, in plan order."""
-        pieces = [self.memory.view(placed.address, placed.size).tobytes() for _, placed in parts]
-        if all(one[-1] < other[0] for (one, _), (other, _) in pairwise(parts)):
-            return b"".join(pieces)
-        starts, base = np.zeros(len(lengths), np.uint64), 0
-        for places, placed in parts:
-            ends = np.cumsum(lengths[places], dtype=np.uint64)
-            starts[places] = ends - lengths[places] + np.uint64(base)
-            base += placed.size
-        return gather(b"".join(pieces), starts, lengths)
+    def _tell(self, command: int) -> None:
+        self._call["tell"](command, self._homes.workers - int(np.count_nonzero(self.rows["failed"])))
+
+    def _wait(self) -> None:
+        while self._call["wait"](_WAIT_NS) & 0xFFFFFFFF:
+            pass
+
+    @property
+    def gave_up(self) -> bool:
+        """See `core.turns.SharingMailboxes`."""
+        return bool(self.rows["failed"].any())
+
+    def attended(self, *, begins: bool) -> None:
+        """See `core.turns.SharingMailboxes`."""
+        if not begins:
+            self._wait()  # where an interrupt left a command half done
+            self._tell(LEAVE)
+            self._wait()
+        self._attended = begins
+
+    def take_bounced(self) -> list[tuple[int, int, bytes]]:
+        """See `core.turns.SharingMailboxes`."""
+        bounced, self.bounced = self.bounced, []
+        return bounced
+
+    def collect(self) -> Turns:
+        """See `core.turns.SharingMailboxes`."""
+        self._laid_out = True
+        count = self.words[_WORD["turns"]]
+        lengths, outs = self._array("lengths")[:count], self._array("outs")[:count]
+        if all(isinstance(part.places, slice) for part in self._wave_parts):
+            rows = [self.rows[part.worker] for part in self._wave_parts]
+            pieces: list[Bytes] = [self.memory.view(int(row["out"]), int(row["at"])).data for row in rows]
+        else:
+            pieces = [gather(self.memory.view(0, PAGES * PAGE_BYTES).data, outs.astype(np.uint64), lengths)]
+        fuel, faults, details = (self._array(name)[:count] for name in ("fuel", "faults", "details"))
+        hashes = self._array("hashes")[:count] if self.hashing else None
+        return Turns(fuel, faults.view(np.int32), details.view(np.int32), lengths, pieces, hashes)
 
     @property
     def boxes(self) -> Any:
         """One row of BOX for each agent, writable. Valid until the next `add`."""
         return self._array("boxes")
 
-    def admit(self, agent: int, courier: int, buffers: tuple[int, int, int, int], spent: int) -> None:
-        """Where an agent's courier and buffers are; courier 0: it has none. spent: fuel that its start used."""
+    def admit(self, agent: int, couriers: tuple[int, int], buffers: tuple[int, int, int, int], spent: int) -> None:
+        """Where an agent's couriers and buffers are: the first one of those made together, and its own, 0 for none.
+
+        spent: fuel that its start used.
+        """
         at, words = _STRIDE * agent, self._box_words
-        words[at + _COURIER] = courier
+        words[at + _FIRST_COURIER], words[at + _COURIER] = couriers
         words[at + _INBOX], _, words[at + _OUTBOX], words[at + _OUTBOX_BYTES] = buffers
         words[at + _SPENT], words[at + _SPENT + 1] = spent & 0xFFFFFFFF, spent >> 32
+
+    def place_of(self, worker: int, turn: int) -> int:
+        """The place in the plan of a worker's turn."""
+        row = self.rows[worker]
+        first = int(row["places"])
+        return int(row["place"]) + turn if not first else int(self.memory.view(first + 4 * turn, 4).view(np.uint32)[0])
+
+    def outboxes_moved(self, worker: int, turns: int, distance: int) -> None:
+        """The outboxes of a worker's first turns are somewhere else now."""
+        row, outs = self.rows[worker], self._array("outs")
+        first = int(row["places"])
+        places = (
+            self.memory.view(first, 4 * turns).view(np.uint32) if first else slice(row["place"], row["place"] + turns)
+        )
+        outs[places] += np.uint32(distance & 0xFFFFFFFF)
+
+    def outbox_address(self, place: int) -> int:
+        """Where the outbox of a turn of the plan is."""
+        return int(self._array("outs")[place])
 
     def planned(self, place: int) -> int:
         """The agent at a place of the plan."""
@@ -384,7 +533,7 @@ class HubMailboxes:
         """The outcome of a turn that failed."""
         self._array("faults").view(np.int32)[place] = fault
         self._array("details").view(np.int32)[place] = detail
-        self._array("fuel")[place], self._array("lengths")[place] = fuel, 0
+        self._array("fuel")[place], self._array("lengths")[place], self._array("outs")[place] = fuel, 0, 0
 
     def pack(self, plan: U32Array, wave: int, time_ns: int, entropy: int) -> Packed:
         """See `Mailboxes`."""
@@ -399,48 +548,151 @@ class HubMailboxes:
             self._call["take_first"](agent)
         return Packed(self._array("lengths")[:count].copy(), inboxes[: words[_AT]], bounced)
 
-    def commit(self, plan: U32Array, faults: I32Array, lengths: U32Array, outboxes: bytes) -> Commit:
+    def commit(self, plan: U32Array, turns: Turns, wave: int) -> Commit:
         """See `Mailboxes`."""
+        self._wide[0] = wave
         if self._laid_out:  # by the workers
             self._laid_out = False
-            self.words[_TURN] = self.words[_STAGE] = 0
-            return _HubCommit(self, self.words[_WORD["outboxes"]])
+            return _HubCommit(self, aside=self._begin_aside(len(plan)))
         count = self._take_plan(plan)
-        self._need("faults", count)[:count] = faults.view(np.uint32)
-        self._need("lengths", count)[:count] = lengths
+        self._need("faults", count)[:count] = turns.faults.view(np.uint32)
+        self._need("lengths", count)[:count] = turns.outbox_bytes
+        data = b"".join(turns.outboxes)
         part = self._parts["outboxes"]
-        part.need(len(outboxes))
-        part.array.view(np.uint8)[: len(outboxes)] = np.frombuffer(outboxes, np.uint8)
-        self.words[_WORD["outboxes"]] = part.address
-        return _HubCommit(self, self.words[_WORD["outboxes"]])
+        part.need(len(data))
+        part.array.view(np.uint8)[: len(data)] = np.frombuffer(data, np.uint8)
+        self._call["survey_all"](part.address)
+        return _HubCommit(self, aside=False)
 
-    def make_room_for_letter(self) -> None:
-        """Make room for what the effect at hand puts into one mailbox, or for the answer that it is refused."""
-        frame = self.memory.view(self.words[_AT], FRAME_HEADER.size).tobytes()
-        self._make_room(frame_bytes(max(8, FRAME_HEADER.unpack(frame)[0])) + LETTER_BYTES)
+    def advance(self) -> Stop:
+        """Go on with a commit by one."""
+        while (stop := self._commit() & 0xFF) in (GROW, GROW_TIMERS):
+            if stop == GROW:
+                self.make_room()
+            else:
+                self.grow_timers()
+        return _STOPS[stop]
+
+    # ---- commit by all workers ----
+
+    def _begin_aside(self, turns: int) -> bool:
+        """Have workers that attend commit, where they can do it all. Answers whether they do."""
+        marks = int(np.bitwise_or.reduce(self.rows["marks"]))
+        if not self._attended or turns < MANY_TURNS or marks & _NEEDS_ONE:
+            return False
+        if marks & _PUBLISHES and self.words[_STALE]:
+            return False
+        if self._alone:  # something was refused lately, and mostly is again
+            self._alone -= 1
+            return False
+        agents, rows = self.words[_AGENTS], self.rows
+        self._array("was_ready")[:agents] = self._array("ready")[:agents]
+        for name in ("turn", "frame", "member", "messages", "refused"):
+            rows[name] = 0
+        rows["timers_end"] = rows["timers"]
+        self._tell(DELIVER)
+        return True
+
+    def delivered(self) -> bool:
+        """Wait for workers that commit. Answers whether that was all; if not, nothing has happened."""
+        self._wait()
+        rows = self.rows
+        if self.gave_up:
+            raise EnvironmentFailure("a worker gave up in the middle of a commit")
+        if not rows["refused"].any():
+            return True
+        self._alone = _ALONE_WAVES
+        for worker in range(len(rows)):
+            self._call["withdraw"](self.row_address(worker))
+        agents = self.words[_AGENTS]
+        self._array("ready")[:agents] = self._array("was_ready")[:agents]
+        return False
+
+    def row_address(self, worker: int) -> int:
+        """Where a worker's row of `rows` is."""
+        return self._parts["rows"].address + WORKER.itemsize * worker
+
+    def grow_after(self, worker: int, effect: int, move_log: Callable[[int, int, int], int]) -> None:
+        """Make room in a log for what the effect at an address puts into one mailbox, or for a refusal of it."""
+        frame = self.memory.view(effect, FRAME_HEADER.size).tobytes()
+        size = frame_bytes(max(8, FRAME_HEADER.unpack(frame)[0])) + LETTER_BYTES
+        self.grow_log(worker, size, move_log)
+
+    def make_room(self) -> None:
+        """Make room for the effect at hand of a commit by one."""
+        self.grow_after(self.words[_FULL], self.words[_AT], self._call["move_log"])
+
+    # ---- timers ----
+
+    def begin_timers(self) -> None:
+        """No timer was set yet in this wave."""
+        self.words[_TIMERS_END] = self.words[_TIMERS]
+
+    def grow_timers(self) -> None:
+        """Make room for more of them, in a commit by one."""
+        part, words = self._parts["timers"], self.words
+        used = words[_TIMERS_END] - words[_TIMERS]
+        part.need(2 * (used // TIMER.itemsize) + 1)
+        words[_TIMERS], words[_TIMERS_LIMIT] = part.address, part.address + part.size
+        words[_TIMERS_END] = part.address + used
+
+    def grow_timers_of(self, worker: int) -> None:
+        """The same for one of several workers."""
+        part, row = self._timer_parts[worker], self.rows[worker]
+        used = int(row["timers_end"]) - int(row["timers"])
+        part.need(2 * (used // TIMER.itemsize) + 1)
+        row["timers"], row["timers_limit"] = part.address, part.address + part.size
+        row["timers_end"] = part.address + used
+
+    def set_timers(self, *, aside: bool) -> TimerArray:
+        """The timers that a commit set, by all workers or by one, in order."""
+        words, rows = self.words, self.rows
+        spans = [(words[_TIMERS], words[_TIMERS_END])]
+        if aside:
+            spans = list(zip(rows["timers"].tolist(), rows["timers_end"].tolist(), strict=True))
+        pieces = [self.memory.view(begin, end - begin).view(TIMER) for begin, end in spans if end > begin]
+        if not pieces:
+            return _NO_TIMERS
+        found: TimerArray = np.concatenate(pieces)
+        return found if len(pieces) == 1 else found[np.argsort(found["turn"], kind="stable")]
 
 
 class _HubCommit:
     """A `core.mailboxes.Commit`."""
 
-    def __init__(self, mailboxes: HubMailboxes, base: int) -> None:
+    def __init__(self, mailboxes: HubMailboxes, *, aside: bool) -> None:
         self._mailboxes = mailboxes
         self._words = mailboxes.words
-        self._base = base
-        self._words[_AT] = base
-        for word in (_EXITING, _MESSAGES, _WORD["member"]):
+        self.aside = self._aside = aside
+        for word in (_TURN, _STAGE, _EXITING, _MESSAGES, _WORD["member"]):
             self._words[word] = 0
-        self.turn = self.start = self.receiver = self.reason = 0
+        mailboxes.begin_timers()
+        self.turn = self.receiver = self.reason = 0
+        self._frame_at = 0
 
     def advance(self) -> Stop:
         """See `Commit`."""
-        mailboxes, words = self._mailboxes, self._words
-        while (stop := mailboxes.commit_call() & 0xFF) == GROW:
-            mailboxes.make_room_for_letter()
-        self.turn = words[_TURN]
-        self.start = words[_FRAME if stop == Stop.EFFECT else _AT] - self._base
-        self.receiver, self.reason = words[_RECEIVER], words[_REASON]
-        return _STOPS[stop]
+        if self._aside and self._mailboxes.delivered():
+            return Stop.DONE
+        self._aside = False
+        stop = self._mailboxes.advance()
+        words = self._words
+        self.turn, self.receiver, self.reason = words[_TURN], words[_RECEIVER], words[_REASON]
+        self._frame_at = words[_FRAME if stop is Stop.EFFECT else _AT]
+        return stop
+
+    @property
+    def frame(self) -> bytes:
+        """See `Commit`."""
+        memory = self._mailboxes.memory
+        (size,) = U32.unpack(memory.view(self._frame_at, U32.size).data)
+        return memory.view(self._frame_at, frame_bytes(size)).tobytes()
+
+    @property
+    def outbox(self) -> bytes:
+        """See `Commit`."""
+        begin, end = self._words[_AT], self._words[_END]
+        return self._mailboxes.memory.view(begin, end - begin).tobytes()
 
     def skip(self) -> None:
         """See `Commit`."""
@@ -453,4 +705,9 @@ class _HubCommit:
     @property
     def messages(self) -> int:
         """See `Commit`."""
-        return self._words[_MESSAGES]
+        return int(self._mailboxes.rows["messages"].sum()) if self._aside else self._words[_MESSAGES]
+
+    @property
+    def timers(self) -> TimerArray:
+        """See `Commit`."""
+        return self._mailboxes.set_timers(aside=self._aside)

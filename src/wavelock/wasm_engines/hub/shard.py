@@ -21,20 +21,35 @@ from wasmtime import _ffi as ffi
 
 from wavelock.core.abi import EXPORT_MEMORY, Fault
 from wavelock.core.form import reserved
-from wavelock.core.shard import GroupPlan, Placed, Turns, U32Array
+from wavelock.core.shard import GroupPlan, Turns, U32Array
 from wavelock.wasm_engines.capture import capture_instance, restore_instance
-from wavelock.wasm_engines.hub.mailboxes import BOUNCE, GROW, MOST_AGENTS, WORKER, HubMailboxes
+from wavelock.wasm_engines.hub.mailboxes import (
+    BOUNCE,
+    DELIVER,
+    FAILED,
+    GROW,
+    GROW_TIMERS,
+    MOST_AGENTS,
+    TURNS,
+    HubMailboxes,
+)
 from wavelock.wasm_engines.hub.memory import PAGE_BYTES, Part
 from wavelock.wasm_engines.loop import AgentState, Buffers, Failure, bad_result, check_record, trapped
 from wavelock.wasm_engines.wasmtime_calls import Call, Pointer, find_export, function_of, raw_function, trap_code
 from wavelock.wasm_engines.wasmtime_instance import WasmtimeInstance, no_instance, trap_of
 
 _ABSENT, _BAD_RESULT = 10, 11
+_LOOPS: Final = ("turns", "serve")
+"""The functions of hub.c in which agents take turns."""
 SPARED: Final = 16
 """So many instances may be over before their store is given up, however few are alive."""
 _MOST: Final = 1 << 30
 _instance_new: Final = raw_function("wasmtime_instance_new")
 _export_nth: Final = raw_function("wasmtime_instance_export_nth")
+
+
+Couriers = tuple[int, int]
+"""Places in a store's table: the first of those that were made together, and an agent's own."""
 
 
 class _Held(NamedTuple):
@@ -120,25 +135,25 @@ class HubShard:
         courier: Callable[[int], wasmtime.Module],
         groups: Sequence[GroupPlan],
         modules: Sequence[wasmtime.Module],
+        worker: int,
     ) -> None:
-        """courier: the compiled one for so many agents."""
+        """courier: the compiled one for so many agents. worker: the number of the one that has this shard."""
         self._mailboxes = mailboxes
+        self._number = worker
         self._courier = courier
         self._groups = groups
         self._modules = modules
         self._agents: dict[int, _Held] = {}
         self._failed: dict[int, Failure] = {}
         self._over = 0
-        self._places = Part(mailboxes.memory, np.uint32)
         self._out = Part(mailboxes.memory, np.uint8)
         self._out.need(1)
-        self._worker_part = Part(mailboxes.memory, np.uint8)
-        self._worker_part.need(WORKER.itemsize)
-        self._worker = self._worker_part.array[: WORKER.itemsize].view(WORKER)
-        self._starts, self._budget, self._started = (
-            _field(self._worker, name) for name in ("starts", "budget", "started")
+        self._worker = mailboxes.rows[worker : worker + 1]
+        self._worker["out"], self._worker["out_bytes"] = self._out.address, self._out.size
+        self._starts, self._budget, self._started, self._turn, self._at = (
+            _field(self._worker, name) for name in ("starts", "budget", "started", "turn", "at")
         )
-        self._of = self._worker_part.array.data[WORKER.itemsize - 32 * MOST_AGENTS : WORKER.itemsize]
+        self._of = self._worker["of"].view(np.uint8).reshape(-1).data
         self._checked: dict[int, tuple[bytes, Buffers | None]] = {}
         self._closed = False
         self._open()
@@ -154,14 +169,16 @@ class HubShard:
         at = wasmtime.Global(
             self._store,
             wasmtime.GlobalType(wasmtime.ValType.i32(), False),
-            wasmtime.Val.i32(self._worker_part.address),
+            wasmtime.Val.i32(mailboxes.row_address(self._number)),
         )
         self._given = (mailboxes.memory.shared, self._table, at)
         self._makers: dict[tuple[int, int], _Maker] = {}
         self._store_number = 0
         hub = wasmtime.Instance(self._store, mailboxes.module, [mailboxes.memory.shared, self._table])
-        self._turns = Call(self._store, find_export(self._store, hub, "turns"), 1)
+        self._turns, self._serve = (Call(self._store, find_export(self._store, hub, name), 1) for name in _LOOPS)
         self._take_bounced = function_of(self._store, hub, "take_bounced", 2)
+        self._move_log = function_of(self._store, hub, "move_log", 3)
+        self._finish = function_of(self._store, hub, "finish", 1)
 
     # ---- coming and going ----
 
@@ -205,7 +222,9 @@ class HubShard:
             checked = self._checked[group] = record, _check_record(record, plan)
         return plan.fuel_per_turn - int.from_bytes(outcome[:8], "little"), checked[1]
 
-    def _make(self, group: int, size: int, *, start: bool = True) -> tuple[list[int], list[bytes | int], list[int]]:
+    def _make(
+        self, group: int, size: int, *, start: bool = True
+    ) -> tuple[list[int], list[bytes | int], list[Couriers]]:
         """Instances with one courier: their numbers, a `started_t` or a trap code for each, and their couriers.
 
         A start that traps ends the courier with it: another one is made, which starts those that come behind.
@@ -226,7 +245,7 @@ class HubShard:
                 for at in left[:done]:
                     outcomes[at] = self._of[32 * at : 32 * at + 32].tobytes()
                 if trap is None:
-                    return made, outcomes, list(range(grown, grown + size))
+                    return made, outcomes, [(grown, at) for at in range(grown + 1, grown + 1 + size)]
                 outcomes[left[done]] = trap
                 left = left[done + 1 :]
         except wasmtime.WasmtimeError as error:
@@ -245,11 +264,11 @@ class HubShard:
         raw = ffi.wasmtime_instance_t.from_buffer_copy(bytes((ctypes.c_uint64 * 2)(self._store_number, number)))
         return WasmtimeInstance(self._store, wasmtime.Instance._from_raw(raw), self._groups[group])
 
-    def _admit(self, number: int, group: int, made: int, buffers: Buffers, spent: int, courier: int) -> None:
+    def _admit(self, number: int, group: int, made: int, buffers: Buffers, spent: int, couriers: Couriers) -> None:
         """Tell the hub of an instance."""
         self._over -= 1
         self._agents[number] = _Held(group, made, buffers)
-        self._mailboxes.admit(number, courier, buffers, spent)
+        self._mailboxes.admit(number, couriers, buffers, spent)
 
     def _fail(self, number: int, failure: Failure) -> None:
         """An agent's instance is not used again: its failure is the outcome of its next turn."""
@@ -260,7 +279,7 @@ class HubShard:
         self._failed.pop(number, None)
         if self._agents.pop(number, None) is not None:
             self._over += 1
-            self._mailboxes.admit(number, 0, (0, 0, 0, 0), 0)
+            self._mailboxes.admit(number, (0, 0), (0, 0, 0, 0), 0)
 
     def drop(self, ids: U32Array) -> None:
         """See `core.shard.Shard`."""
@@ -286,30 +305,52 @@ class HubShard:
 
     # ---- turns ----
 
-    def take_turns(self, places: U32Array) -> Placed:
-        """See `core.shard.Shard`."""
-        count = len(places)
-        self._places.need(count)
-        self._places.array[:count] = places
-        worker = self._worker[0]
-        worker["places"], worker["turns"], worker["turn"] = self._places.address, count, 0
-        worker["out"], worker["out_bytes"], worker["at"] = self._out.address, self._out.size, 0
-        worker["taken"] = 0
-        bounced: list[tuple[int, int, bytes]] = []
-        turns, longs = self._turns, self._turns.longs
+    def take_turns(self) -> None:
+        """See `core.shard.SharingShard`."""
+        self._worker["doing"] = TURNS
+        self._run(self._turns)
+        self._worker["doing"] = 0
+
+    def attend(self) -> None:
+        """See `core.shard.SharingShard`."""
+        try:
+            self._run(self._serve)
+        except BaseException:
+            self._worker["failed"] = 1
+            self._finish(self._address)
+            raise
+
+    @property
+    def _address(self) -> int:
+        return self._mailboxes.row_address(self._number)
+
+    def _run(self, call: Call) -> None:
+        """Call a function of the hub until it has come to its end."""
+        longs, address = call.longs, self._address
         while True:
-            longs[0] = self._worker_part.address
-            trap = turns()
+            longs[0] = address
+            trap = call()
             stop = longs[0] & 0xFF
             if trap is None and not stop:
-                break
-            place = int(places[int(worker["turn"])])
-            self._serve(stop, trap, place, bounced)
-        return Placed(self._out.address, int(worker["at"]), int(worker["taken"]), bounced)
+                return
+            if int(self._worker["doing"][0]) == DELIVER:
+                self._serve_commit(stop)
+            else:
+                self._serve_turn(stop, trap)
 
-    def _serve(self, stop: int, trap: int | None, place: int, bounced: list[tuple[int, int, bytes]]) -> None:
-        """Do what stopped a worker, so that it goes on."""
-        worker, number = self._worker[0], int(self._mailboxes.planned(place))
+    def _serve_commit(self, stop: int) -> None:
+        """Do what stopped a worker's part of a commit, so that it goes on."""
+        if stop == GROW_TIMERS:
+            self._mailboxes.grow_timers_of(self._number)
+        else:
+            assert stop == GROW, stop
+            effect = self._mailboxes.outbox_address(self._turn[0]) + int(self._worker["frame"][0])
+            self._mailboxes.grow_after(self._number, effect, self._move_log)
+
+    def _serve_turn(self, stop: int, trap: int | None) -> None:
+        """Do what stopped a worker's turns, so that they go on."""
+        place = self._mailboxes.place_of(self._number, self._turn[0])
+        number = self._mailboxes.planned(place)
         if trap is not None:
             held = self._agents[number]
             plan = self._groups[held.group]
@@ -318,11 +359,13 @@ class HubShard:
                 number, place, trapped(self._instance(held.number, held.group), fault, plan.fuel_per_turn, plan)
             )
         elif stop == GROW:
-            self._out.need(int(worker["at"]) + int(self._mailboxes.boxes["outbox_bytes"][number]))
-            worker["out"], worker["out_bytes"] = self._out.address, self._out.size
+            before = self._out.address
+            self._out.need(self._at[0] + int(self._mailboxes.boxes["outbox_bytes"][number]))
+            self._worker["out"], self._worker["out_bytes"] = self._out.address, self._out.size
+            self._mailboxes.outboxes_moved(self._number, self._turn[0], self._out.address - before)
         elif stop == BOUNCE:
-            letter = self._take_bounced(self._worker_part.address, number) & 0xFFFFFFFF
-            bounced.append((place, number, self._mailboxes.letter(letter)[1]))
+            letter = self._take_bounced(self._address, number) & 0xFFFFFFFF
+            self._mailboxes.bounced.append((place, number, self._mailboxes.letter(letter)[1]))
         elif stop == _ABSENT:
             self._settle(number, place, self._failed[number])
         else:
@@ -334,7 +377,8 @@ class HubShard:
         """The outcome of a turn that failed."""
         self._mailboxes.failed(place, failure.fault, failure.detail, failure.fuel)
         self._fail(number, failure._replace(fuel=0))
-        self._worker[0]["turn"] += 1
+        self._worker["marks"] |= FAILED
+        self._turn[0] += 1
 
     def run(self, ids: U32Array, inbox_bytes: U32Array, inboxes: memoryview) -> Turns:
         """Never asked of this shard."""

@@ -10,6 +10,7 @@ from wavelock._version import VERSION
 from wavelock.core.errors import ModuleError
 from wavelock.core.form.module import Kind
 from wavelock.core.form.options import OPTIONAL
+from wavelock.core.homes import Homes
 from wavelock.core.mailboxes import Mailboxes, PlainMailboxes
 from wavelock.core.shard import GroupPlan, Shard
 from wavelock.wasm_engines.loop import LoopShard
@@ -97,11 +98,11 @@ class ReferenceEngine:
             return self._programs[plan.digest]
 
     @staticmethod
-    def mailboxes() -> Mailboxes:
+    def mailboxes(homes: Homes) -> Mailboxes:
         """Mailboxes as plain as the engine."""
         return PlainMailboxes()
 
-    def open_shard(self, groups: Sequence[GroupPlan]) -> Shard:
+    def open_shard(self, groups: Sequence[GroupPlan], worker: int = 0) -> Shard:
         """See `interface.Engine`."""
         programs = [self._program(plan) for plan in groups]
         return LoopShard(groups, lambda group: ReferenceInstance(programs[group]))

@@ -221,7 +221,12 @@ def test_workers_that_commit_do_what_one_would(
     delivered = HubMailboxes.delivered
     monkeypatch.setattr(mailboxes, "MANY_TURNS", 2)
     monkeypatch.setattr(mailboxes, "_ALONE_WAVES", 1)
-    monkeypatch.setattr(HubMailboxes, "delivered", lambda self: whole.append(delivered(self)) or whole[-1])
+
+    def noting(self: HubMailboxes) -> bool:
+        whole.append(delivered(self))
+        return whole[-1]
+
+    monkeypatch.setattr(HubMailboxes, "delivered", noting)
     for workers in (2, 3):
         assert outcome(tmp_path, CROWD % (seed, scheduler, "threads", workers, frames)) == alone
     assert whole.count(not refuses) > 20
@@ -342,6 +347,7 @@ def test_a_courier_is_written_for_any_number_of_agents() -> None:
             "memory",
             "turn",
             "start",
+            "left",
         ] * agents
 
 

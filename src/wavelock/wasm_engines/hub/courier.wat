@@ -15,6 +15,7 @@
   (import "agent" "memory" (memory $agent 0))
   (import "agent" "turn" (func $turn (param i32 i64) (result i32 i64)))
   (import "agent" "start" (func $start (param i64) (result i32 i64)))
+  (import "agent" "left" (func $left (result i64)))
   ;; }
 
   ;; What is longer is copied in bulk, which is a call into the engine.
@@ -24,7 +25,7 @@
   (func $carry
     (param $letter i32) (param $frames i32) (param $inbox i32)
     (param $outbox i32) (param $most i32) (param $to i32) (param $budget i64) (result i32)
-    (local $at i32) (local $bytes i32) (local $end i32) (local $result i32) (local $left i64)
+    (local $at i32) (local $bytes i32) (local $end i32) (local $result i32) (local $rest i64)
     ;; The turn header, of 32 bytes, is in the worker_t.
     (i64.store $agent (local.get $inbox) (i64.load $hub offset=40 (global.get $worker)))
     (i64.store $agent offset=8 (local.get $inbox) (i64.load $hub offset=48 (global.get $worker)))
@@ -56,9 +57,9 @@
         (br $next)))
 
     (call $turn (i32.sub (local.get $at) (local.get $inbox)) (local.get $budget))
-    (local.set $left)
+    (local.set $rest)
     (local.set $result)
-    (i64.store $hub offset=32 (; left ;) (global.get $worker) (local.get $left))
+    (i64.store $hub offset=32 (; left ;) (global.get $worker) (local.get $rest))
 
     ;; The outbox: of any number of bytes where it is malformed, and none where the agent answered a code.
     (if (i32.or (i32.gt_u (local.get $result) (global.get $SHORT)) (i32.and (local.get $result) (i32.const 7)))
@@ -80,14 +81,14 @@
   ;; Starts the agent, where the worker says so, and tells what came of it. Then the courier is put behind all others of
   ;; the store, where hub.c finds it; `touch` stands before them.
   (func $enter
-    (local $record i32) (local $left i64) (local $word i32)
+    (local $record i32) (local $rest i64) (local $word i32)
     (if (i32.and (i32.load $hub offset=28 (; starts ;) (global.get $worker)) (i32.shl (i32.const 1) (i32.const PLACE)))
       (then
         (call $start (i64.load $hub offset=72 (; budget ;) (global.get $worker)))
-        (local.set $left)
+        (local.set $rest)
         (local.set $record)
         (local.set $word (i32.add (global.get $worker) (i32.shl (i32.const PLACE) (i32.const 5))))
-        (i64.store $hub offset=144 (; of, left ;) (local.get $word) (local.get $left))
+        (i64.store $hub offset=144 (; of, left ;) (local.get $word) (local.get $rest))
         (i32.store $hub offset=172 (; of, pages ;) (local.get $word) (memory.size $agent))
         (if (i64.le_u
               (i64.add (i64.extend_i32_u (local.get $record)) (i64.const 20))
@@ -109,6 +110,7 @@
     ;; for each agent {
     (if (i32.and (local.get $agents) (i32.shl (i32.const 1) (i32.const PLACE)))
       (then
+        (local.set $sum (i64.add (local.get $sum) (call $left)))
         (local.set $sum (i64.add (local.get $sum) (i64.load $agent (local.get $inbox))))
         (local.set $sum (i64.add (local.get $sum) (i64.load $agent (local.get $outbox))))))
     ;; }

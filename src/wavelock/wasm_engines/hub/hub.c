@@ -644,6 +644,25 @@ static inline bool add_timer(timers_t *timers, u32 agent, const frame_t *effect,
     return true;
 }
 
+enum { MANY_AGENTS = 1 << 15 }; /* whose boxes are more than a processor keeps close */
+
+/* Touch the mailboxes that the next outboxes write to, as `look_ahead` does. Answers before which turn to do it again. */
+static inline u32 look_at_receivers(u32 turn, u32 *seen) {
+    if (control->agents < MANY_AGENTS) return UINT32_MAX;
+    const u32 *lengths = AT(u32, control->lengths), *outs = AT(u32, control->outs);
+    const u8 *marks = AT(u8, control->marks);
+    u32 end = control->turns - turn > AHEAD ? turn + AHEAD : control->turns, sum = 0;
+    for (; turn < end; turn++) {
+        if (marks[turn] & IS_MALFORMED) continue;
+        for (u32 at = outs[turn], last = at + lengths[turn]; at < last; at = frame_end(at)) {
+            const frame_t *effect = AT(frame_t, at);
+            if (effect->kind == SEND && effect->peer < control->agents) sum += box_of(effect->peer)->bytes;
+        }
+    }
+    *seen = sum; /* or it would be left out */
+    return end;
+}
+
 /* ---- commit by one, in plan order, with a stop for whatever is not done here ---- */
 
 static inline enum stop do_send(u32 agent, const frame_t *effect, u32 bytes) {
@@ -718,8 +737,10 @@ EXPORT(commit) u32 commit(void) {
     const u32 *plan = AT(u32, control->plan), *lengths = AT(u32, control->lengths), *outs = AT(u32, control->outs);
     const int32_t *faults = AT(int32_t, control->faults);
     const u8 *marks = AT(u8, control->marks);
+    u32 seen = control->turn;
     for (; control->turn < control->turns; control->turn++, control->stage = BEGIN) {
         u32 agent = plan[control->turn];
+        if (control->turn == seen) seen = look_at_receivers(seen, &control->unused);
         if (control->stage == BEGIN) {
             control->at = outs[control->turn];
             control->end = control->at + lengths[control->turn];
@@ -810,7 +831,9 @@ static inline u32 deliver_effect(worker_t *worker, u32 agent, bool own, const fr
 /* A worker's part of a commit, from where it stopped last; until something is refused. */
 EXPORT(deliver) u32 deliver(worker_t *worker) {
     const u32 *plan = AT(u32, control->plan), *lengths = AT(u32, control->lengths), *outs = AT(u32, control->outs);
+    u32 seen = worker->turn;
     for (; worker->turn < control->turns; worker->turn++, worker->frame = 0) {
+        if (worker->turn == seen) seen = look_at_receivers(seen, &worker->unused);
         u32 agent = plan[worker->turn], out = outs[worker->turn], end = out + lengths[worker->turn];
         bool own = home_of(agent) == worker->number;
         for (u32 at = out + worker->frame; at < end;) {

@@ -102,7 +102,7 @@ _COURIER, _INBOX, _OUTBOX, _OUTBOX_BYTES, _FIRST_COURIER = (
 )
 _SPENT: Final = len(BOX_WORDS)
 _STOPS: Final = {int(stop): stop for stop in Stop}
-_OF_AGENT: Final = re.compile(r"\$(agent|turn|start|carry|enter)\b")
+_OF_AGENT: Final = re.compile(r"\$(agent|turn|start|left|carry|enter)\b")
 _WORD: Final = {name: at for at, name in enumerate(CONTROL)}
 _AGENTS, _FULL, _MESSAGES = _WORD["agents"], _WORD["full"], _WORD["messages"]
 _TURN, _STAGE, _AT, _END, _FRAME = (_WORD[name] for name in ("turn", "stage", "at", "end", "frame"))

@@ -70,7 +70,7 @@ class _Maker:
         self._kept = store, module, courier, given
         self._size = size
         context = ctypes.cast(store._context(), Pointer)
-        wanted = (EXPORT_MEMORY, reserved.TURN, reserved.START)
+        wanted = (EXPORT_MEMORY, reserved.TURN, reserved.START, reserved.LEFT)
         imports = (ffi.wasmtime_extern_t * (len(given) + size * len(wanted)))()
         for at, value in enumerate(given):
             imports[at] = value._as_extern()

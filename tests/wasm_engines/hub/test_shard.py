@@ -125,7 +125,7 @@ def test_stores_full_of_what_is_over_are_given_up(
 
     def noting(self: HubShard) -> None:
         nonlocal most
-        most = max(most, self._over + len(self._agents))
+        most = max(most, self._over + len(self._held))
         tidy(self)
         if not any(store is self._store for store in stores):
             stores.append(self._store)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import re
 from collections.abc import Callable, Sequence
-from importlib import resources
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -97,10 +97,6 @@ _FUNCTIONS: Final = {
 """The functions of hub.c that the orchestrator calls, and how many arguments they take."""
 _STRIDE: Final = BOX.itemsize // 4
 _FRAMES, _BYTES, _ROOM, _ENDED = (BOX_WORDS.index(name) for name in ("frames", "bytes", "room", "ended"))
-_COURIER, _INBOX, _OUTBOX, _OUTBOX_BYTES, _FIRST_COURIER = (
-    BOX_WORDS.index(name) for name in ("courier", "inbox", "outbox", "outbox_bytes", "first_courier")
-)
-_SPENT: Final = len(BOX_WORDS)
 _STOPS: Final = {int(stop): stop for stop in Stop}
 _OF_AGENT: Final = re.compile(r"\$(agent|turn|start|left|carry|enter)\b")
 _WORD: Final = {name: at for at, name in enumerate(CONTROL)}
@@ -140,7 +136,7 @@ def open_mailboxes() -> Mailboxes:
 
 def courier_module(engine: wasmtime.Engine, cache: ModuleCache | None, key: str, agents: int) -> wasmtime.Module:
     """A courier for so many agents, compiled. key: what tells the engine's configuration from others."""
-    source = resources.files(__package__).joinpath("courier.wat").read_text(encoding="utf-8")
+    source = Path(__file__).with_name("courier.wat").read_text(encoding="utf-8")
     text = courier_text(source, agents)
     return compiled(engine, cache, f"{key} {blake3(text.encode()).hexdigest()}", text)
 
@@ -172,7 +168,7 @@ class HubMailboxes:
         these are `shared` with it, on one otherwise.
         """
         self.engine = engine
-        data = resources.files(__package__).joinpath("hub.wasm").read_bytes()
+        data = Path(__file__).with_name("hub.wasm").read_bytes()
         self.module = compiled(engine, cache, f"{key} {blake3(data).hexdigest()}", data)
         self.memory = memory = HubMemory(engine)
         self.shared = shared
@@ -492,15 +488,21 @@ class HubMailboxes:
         """One row of BOX for each agent, writable. Valid until the next `add`."""
         return self._array("boxes")
 
-    def admit(self, agent: int, couriers: tuple[int, int], buffers: tuple[int, int, int, int], spent: int) -> None:
-        """Where an agent's couriers and buffers are: the first one of those made together, and its own, 0 for none.
+    def admit(
+        self, agents: U32Array, couriers: tuple[Any, Any], buffers: tuple[int, int, int, int], spent: int
+    ) -> None:
+        """Where couriers and buffers of some agents are, and the fuel that their starts used.
 
-        spent: fuel that its start used.
+        couriers: the first of those made together, and its own, of each agent: arrays of shape (n,).
         """
-        at, words = _STRIDE * agent, self._box_words
-        words[at + _FIRST_COURIER], words[at + _COURIER] = couriers
-        words[at + _INBOX], _, words[at + _OUTBOX], words[at + _OUTBOX_BYTES] = buffers
-        words[at + _SPENT], words[at + _SPENT + 1] = spent & 0xFFFFFFFF, spent >> 32
+        boxes = self._array("boxes")
+        boxes["first_courier"][agents], boxes["courier"][agents] = couriers
+        boxes["inbox"][agents], _, boxes["outbox"][agents], boxes["outbox_bytes"][agents] = buffers
+        boxes["spent"][agents] = spent
+
+    def unseat(self, agents: U32Array) -> None:
+        """These have no instance any more."""
+        self.admit(agents, (0, 0), (0, 0, 0, 0), 0)
 
     def place_of(self, worker: int, turn: int) -> int:
         """The place in the plan of a worker's turn."""

@@ -12,15 +12,15 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import wasmtime
 from wasmtime import _ffi as ffi
 
-from wavelock.core.abi import EXPORT_MEMORY, Fault
-from wavelock.core.form import reserved
+from wavelock.core.abi import Fault
 from wavelock.core.shard import GroupPlan, Turns, U32Array
 from wavelock.wasm_engines.capture import capture_instance, restore_instance
 from wavelock.wasm_engines.hub.mailboxes import (
@@ -33,9 +33,10 @@ from wavelock.wasm_engines.hub.mailboxes import (
     TURNS,
     HubMailboxes,
 )
+from wavelock.wasm_engines.hub.maker import Maker
 from wavelock.wasm_engines.hub.memory import PAGE_BYTES, Part
 from wavelock.wasm_engines.loop import AgentState, Buffers, Failure, bad_result, check_record, trapped
-from wavelock.wasm_engines.wasmtime_calls import Call, Pointer, find_export, function_of, raw_function, trap_code
+from wavelock.wasm_engines.wasmtime_calls import Call, find_export, function_of
 from wavelock.wasm_engines.wasmtime_instance import WasmtimeInstance, no_instance, trap_of
 
 _ABSENT, _BAD_RESULT = 10, 11
@@ -44,86 +45,55 @@ _LOOPS: Final = ("turns", "serve")
 SPARED: Final = 16
 """So many instances may be over before their store is given up, however few are alive."""
 _MOST: Final = 1 << 30
-_instance_new: Final = raw_function("wasmtime_instance_new")
-_export_nth: Final = raw_function("wasmtime_instance_export_nth")
+_STARTED_BYTES: Final = 32
+HELD: Final = np.dtype([("group", "<u4"), ("number", "<u4"), ("buffers", "<u4", 4), ("held", "?")])
 
 
-Couriers = tuple[int, int]
-"""Places in a store's table: the first of those that were made together, and an agent's own."""
+class _Held:
+    """The instances of a shard, by agent: as wasmtime numbers them in a store, and where their buffers are."""
 
+    def __init__(self) -> None:
+        self._rows = np.zeros(0, HELD)
+        self.count = 0
 
-class _Held(NamedTuple):
-    """An instance of the shard, as wasmtime numbers them in a store, and where its buffers are."""
+    def __len__(self) -> int:
+        return self.count
 
-    group: int
-    number: int
-    buffers: Buffers
+    def _reach(self, agents: U32Array) -> None:
+        end = int(agents.max()) + 1 if len(agents) else 0
+        if end > len(self._rows):
+            grown = np.zeros(max(end, 2 * len(self._rows)), HELD)
+            grown[: len(self._rows)] = self._rows
+            self._rows = grown
 
+    def put(self, agents: U32Array, group: int, numbers: Sequence[int], buffers: Buffers) -> None:
+        """New ones, of a group, all with the same buffers."""
+        self._reach(agents)
+        self._rows["number"][agents] = numbers
+        self._rows["group"][agents], self._rows["buffers"][agents], self._rows["held"][agents] = group, buffers, True
+        self.count += len(agents)
 
-class _Maker:
-    """Makes agents of one group, some at a time, and their courier: with everything ready but what differs."""
+    def get(self, agent: int) -> tuple[int, int, Buffers] | None:
+        """Group, number and buffers of an agent's instance, if it has one."""
+        if agent >= len(self._rows) or not self._rows["held"][agent]:
+            return None
+        group, number, buffers, _ = self._rows[agent].tolist()
+        return group, number, tuple(buffers)
 
-    def __init__(
-        self, store: wasmtime.Store, module: wasmtime.Module, courier: wasmtime.Module, given: Sequence[Any], size: int
-    ) -> None:
-        """given: the courier's imports that come from the hub. size: how many agents a courier has."""
-        self._kept = store, module, courier, given
-        self._size = size
-        context = ctypes.cast(store._context(), Pointer)
-        wanted = (EXPORT_MEMORY, reserved.TURN, reserved.START, reserved.LEFT)
-        imports = (ffi.wasmtime_extern_t * (len(given) + size * len(wanted)))()
-        for at, value in enumerate(given):
-            imports[at] = value._as_extern()
-        self._trap, self._made = ctypes.c_void_p(), (ctypes.c_uint64 * 2)()
-        trap, made = ctypes.byref(self._trap), ctypes.byref(self._made)
-        self._agent = context, ctypes.cast(module.ptr(), Pointer), None, ctypes.c_size_t(0), made, trap
-        names = [export.name for export in module.exports]
-        places = [ctypes.c_size_t(names.index(each)) for each in wanted]
-        step, slot = ctypes.sizeof(ffi.wasmtime_extern_t), ctypes.addressof(imports)
-        slot += step * len(given)
-        name, length = ctypes.byref(ctypes.c_void_p()), ctypes.byref(ctypes.c_size_t())
-        self._exports = [
-            [
-                (context, made, place, name, length, Pointer(slot + step * (agent * len(wanted) + at)))
-                for at, place in enumerate(places)
-            ]
-            for agent in range(size)
-        ]
-        second, count = ctypes.byref((ctypes.c_uint64 * 2)()), ctypes.c_size_t(len(imports))
-        self._courier = context, ctypes.cast(courier.ptr(), Pointer), imports, count, second, trap
+    def those_of(self, agents: U32Array) -> U32Array:
+        """Those of some agents that have one."""
+        known = agents[agents < len(self._rows)]
+        those: U32Array = known[self._rows["held"][known]]
+        return those
 
-    def agents(self) -> list[int]:
-        """New instances of the group's module, by their numbers. Raises WasmtimeError where the host has no room."""
-        numbers = []
-        for exports in self._exports:
-            error = _instance_new(*self._agent)
-            if error or self._trap:
-                raise self._failure(error)
-            for arguments in exports:
-                _export_nth(*arguments)
-            numbers.append(self._made[1])
-        return numbers
+    def remove(self, agents: U32Array) -> None:
+        """These have none any more."""
+        self._rows["held"][agents] = False
+        self.count -= len(agents)
 
-    def courier(self) -> int | None:
-        """A courier for those that were made last. Answers the trap code in which a start ended. Raises as above."""
-        error = _instance_new(*self._courier)
-        if error:
-            raise self._failure(error)
-        return self._take_trap() if self._trap else None
-
-    @property
-    def store_number(self) -> int:
-        """The store, as wasmtime numbers them, once an agent was made."""
-        return self._made[0]
-
-    def _take_trap(self) -> int:
-        trap, self._trap.value = ctypes.cast(self._trap, ctypes.POINTER(ffi.wasm_trap_t)), None
-        return trap_code(trap)
-
-    def _failure(self, error: int | None) -> Exception:
-        if error:
-            return wasmtime.WasmtimeError._from_ptr(ctypes.cast(error, ctypes.POINTER(ffi.wasmtime_error_t)))
-        return wasmtime.WasmtimeError(f"an instance that imports nothing trapped with code {self._take_trap()}")
+    def everyone(self) -> U32Array:
+        """All agents that have one."""
+        return np.flatnonzero(self._rows["held"]).astype(np.uint32)
 
 
 class HubShard:
@@ -143,7 +113,7 @@ class HubShard:
         self._courier = courier
         self._groups = groups
         self._modules = modules
-        self._agents: dict[int, _Held] = {}
+        self._held = _Held()
         self._failed: dict[int, Failure] = {}
         self._over = 0
         self._out = Part(mailboxes.memory, np.uint8)
@@ -172,7 +142,7 @@ class HubShard:
             wasmtime.Val.i32(mailboxes.row_address(self._number)),
         )
         self._given = (mailboxes.memory.shared, self._table, at)
-        self._makers: dict[tuple[int, int], _Maker] = {}
+        self._makers: dict[tuple[int, int], Maker] = {}
         self._store_number = 0
         hub = wasmtime.Instance(self._store, mailboxes.module, [mailboxes.memory.shared, self._table])
         self._turns, self._serve = (Call(self._store, find_export(self._store, hub, name), 1) for name in _LOOPS)
@@ -186,32 +156,78 @@ class HubShard:
         """See `core.shard.Shard`."""
         self.drop(ids)
         capacities = np.zeros(len(ids), np.uint32)
+        alike = np.flatnonzero(np.diff(groups, append=groups[-1:] + 1)) + 1  # where a run of one group ends
         at = 0
-        while at < len(ids):
-            group = int(groups[at])
-            size = MOST_AGENTS if (groups[at : at + MOST_AGENTS] == group).sum() == MOST_AGENTS else 1
-            capacities[at : at + size] = self._create(ids[at : at + size].tolist(), group)
-            at += size
+        for end in alike.tolist():
+            while at < end:
+                size = MOST_AGENTS if end - at >= MOST_AGENTS else 1
+                count = (end - at) // size * size
+                capacities[at : at + count] = self._create_many(ids[at : at + count], int(groups[at]), size)
+                at += count
         return capacities
 
-    def _create(self, numbers: list[int], group: int) -> list[int]:
-        """Make agents of a group with one courier. Answers their capacities."""
+    def _create_many(self, ids: U32Array, group: int, size: int) -> U32Array:
+        """Make agents of a group, with a courier for each so many. Answers their capacities."""
+        capacities = np.zeros(len(ids), np.uint32)
+        plain: list[tuple[int, list[int], int]] = []
+        """Those that start like the first one: where, their numbers, their first courier."""
+        usual: tuple[bytes, bytes] | None = None
+        for at in range(0, len(ids), size):
+            made, outcomes, first = self._make(group, size)
+            if isinstance(outcomes, bytes):
+                if usual is None:
+                    usual = outcomes, outcomes[:_STARTED_BYTES] * size
+                if outcomes == usual[1]:
+                    plain.append((at, made, first))
+                    continue
+            each = outcomes if isinstance(outcomes, list) else _pieces(outcomes)
+            capacities[at : at + size] = self._admit_each(ids[at : at + size], group, made, each, first)
+        if plain and usual is not None:
+            self._admit_alike(ids, group, size, plain, usual[0][:_STARTED_BYTES], capacities)
+        return capacities
+
+    def _admit_alike(
+        self,
+        ids: U32Array,
+        group: int,
+        size: int,
+        plain: Sequence[tuple[int, list[int], int]],
+        outcome: bytes,
+        capacities: U32Array,
+    ) -> None:
+        """Take over agents that all started with this outcome."""
+        places = np.add.outer(np.array([at for at, _, _ in plain]), np.arange(size)).ravel()
+        spent, buffers = self._read_start(outcome, group)
+        if buffers is None:
+            for agent in ids[places].tolist():
+                self._fail(agent, Failure(Fault.BAD_ABI, spent))
+            capacities[places] = self._groups[group].inbox_bytes
+            return
+        numbers = [number for _, made, _ in plain for number in made]
+        first = np.repeat([courier for _, _, courier in plain], size)
+        own = first + 1 + np.tile(np.arange(size), len(plain))
+        self._admit(ids[places], group, numbers, buffers, spent, (first, own))
+        capacities[places] = buffers[1]
+
+    def _admit_each(
+        self, ids: U32Array, group: int, made: Sequence[int], outcomes: Sequence[bytes | int], first: int
+    ) -> list[int]:
+        """Take over agents one by one. Answers their capacities."""
         plan = self._groups[group]
-        made, outcomes, couriers = self._make(group, len(numbers))
         capacities = []
-        for number, instance, outcome, courier in zip(numbers, made, outcomes, couriers, strict=True):
+        for place, (agent, instance, outcome) in enumerate(zip(ids.tolist(), made, outcomes, strict=True)):
+            capacities.append(plan.inbox_bytes)
             if isinstance(outcome, int):  # a trap
                 fault = trap_of(outcome, plan.name).fault
-                self._fail(number, trapped(self._instance(instance, group), fault, plan.fuel_per_turn, plan))
-                capacities.append(plan.inbox_bytes)
+                self._fail(agent, trapped(self._instance(instance, group), fault, plan.fuel_per_turn, plan))
                 continue
             spent, buffers = self._read_start(outcome, group)
             if buffers is None:
-                self._fail(number, Failure(Fault.BAD_ABI, spent))
-                capacities.append(plan.inbox_bytes)
+                self._fail(agent, Failure(Fault.BAD_ABI, spent))
             else:
-                self._admit(number, group, instance, buffers, spent, courier)
-                capacities.append(buffers[1])
+                couriers = np.array([first]), np.array([first + 1 + place])
+                self._admit(ids[place : place + 1], group, [instance], buffers, spent, couriers)
+                capacities[-1] = buffers[1]
         return capacities
 
     def _read_start(self, outcome: bytes, group: int) -> tuple[int, Buffers | None]:
@@ -222,16 +238,15 @@ class HubShard:
             checked = self._checked[group] = record, _check_record(record, plan)
         return plan.fuel_per_turn - int.from_bytes(outcome[:8], "little"), checked[1]
 
-    def _make(
-        self, group: int, size: int, *, start: bool = True
-    ) -> tuple[list[int], list[bytes | int], list[Couriers]]:
-        """Instances with one courier: their numbers, a `started_t` or a trap code for each, and their couriers.
+    def _make(self, group: int, size: int, *, start: bool = True) -> tuple[list[int], bytes | list[bytes | int], int]:
+        """Instances with one courier: their numbers, what came of their starts, and their first courier.
 
-        A start that traps ends the courier with it: another one is made, which starts those that come behind.
+        That is one `started_t` after the other; where starts trapped, a list of them and of trap codes. A start that
+        traps ends the courier with it: another one is made, which starts those that come behind.
         """
         self._over += size  # until they are admitted
-        outcomes: list[bytes | int] = [b""] * size
         left = list(range(size)) if start else []
+        outcomes: list[bytes | int] = [b""] * size
         self._budget[0] = self._groups[group].fuel_per_turn
         try:
             maker = self._maker(group, size)
@@ -241,21 +256,23 @@ class HubShard:
                 self._starts[0], self._started[0] = sum(1 << at for at in left), 0
                 grown = self._table.size(self._store)
                 trap = maker.courier()
+                if trap is None and len(left) == size:
+                    return made, self._of[: _STARTED_BYTES * size].tobytes(), grown
                 done = self._started[0]
                 for at in left[:done]:
-                    outcomes[at] = self._of[32 * at : 32 * at + 32].tobytes()
+                    outcomes[at] = self._of[_STARTED_BYTES * at : _STARTED_BYTES * (at + 1)].tobytes()
                 if trap is None:
-                    return made, outcomes, [(grown, at) for at in range(grown + 1, grown + 1 + size)]
+                    return made, outcomes, grown
                 outcomes[left[done]] = trap
                 left = left[done + 1 :]
         except wasmtime.WasmtimeError as error:
             raise no_instance(self._groups[group].name, error) from None
 
-    def _maker(self, group: int, size: int) -> _Maker:
+    def _maker(self, group: int, size: int) -> Maker:
         maker = self._makers.get((group, size))
         if maker is None:
             courier = self._courier(size)
-            maker = _Maker(self._store, self._modules[group], courier, self._given, size)
+            maker = Maker(self._store, self._modules[group], courier, self._given, size)
             self._makers[group, size] = maker
         return maker
 
@@ -264,27 +281,44 @@ class HubShard:
         raw = ffi.wasmtime_instance_t.from_buffer_copy(bytes((ctypes.c_uint64 * 2)(self._store_number, number)))
         return WasmtimeInstance(self._store, wasmtime.Instance._from_raw(raw), self._groups[group])
 
-    def _admit(self, number: int, group: int, made: int, buffers: Buffers, spent: int, couriers: Couriers) -> None:
-        """Tell the hub of an instance."""
-        self._over -= 1
-        self._agents[number] = _Held(group, made, buffers)
-        self._mailboxes.admit(number, couriers, buffers, spent)
+    def _admit(
+        self,
+        ids: U32Array,
+        group: int,
+        numbers: Sequence[int],
+        buffers: Buffers,
+        spent: int,
+        couriers: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]],
+    ) -> None:
+        """Take over instances, and tell the hub of them. couriers: the first of each one's, and its own."""
+        self._over -= len(ids)
+        self._held.put(ids, group, numbers, buffers)
+        self._mailboxes.admit(ids, couriers, buffers, spent)
+
+    def _found(self, number: int) -> tuple[int, int, Buffers]:
+        """Group, number and buffers of an agent's instance, which it has."""
+        held = self._held.get(number)
+        assert held is not None
+        return held
 
     def _fail(self, number: int, failure: Failure) -> None:
         """An agent's instance is not used again: its failure is the outcome of its next turn."""
-        self._forget(number)
+        self._forget(np.array([number], np.uint32))
         self._failed[number] = failure
 
-    def _forget(self, number: int) -> None:
-        self._failed.pop(number, None)
-        if self._agents.pop(number, None) is not None:
-            self._over += 1
-            self._mailboxes.admit(number, (0, 0), (0, 0, 0, 0), 0)
+    def _forget(self, ids: U32Array) -> None:
+        if self._failed:
+            for number in ids.tolist():
+                self._failed.pop(number, None)
+        held = self._held.those_of(ids)
+        if len(held):
+            self._held.remove(held)
+            self._over += len(held)
+            self._mailboxes.unseat(held)
 
     def drop(self, ids: U32Array) -> None:
         """See `core.shard.Shard`."""
-        for number in ids.tolist():
-            self._forget(number)
+        self._forget(ids)
         self._tidy()
 
     def _tidy(self) -> None:
@@ -292,15 +326,15 @@ class HubShard:
 
         So with one more for each that moves there are never more than three times as many as may be alive, and a few.
         """
-        if self._over <= max(SPARED, len(self._agents)):
+        if self._over <= max(SPARED, len(self._held)):
             return
-        agents, old = dict(self._agents), self._store
-        states = {number: self._state(number) for number in agents}
-        self._agents.clear()
+        old, agents = self._store, self._held.everyone()
+        states = [(number, self._found(number)[0], self._state(number)) for number in agents.tolist()]
+        self._held.remove(agents)
         self._over = 0
         self._open()
-        for number, held in agents.items():
-            self._restore(number, held.group, states[number])
+        for number, group, state in states:
+            self._restore(number, group, state)
         old.close()
 
     # ---- turns ----
@@ -352,12 +386,10 @@ class HubShard:
         place = self._mailboxes.place_of(self._number, self._turn[0])
         number = self._mailboxes.planned(place)
         if trap is not None:
-            held = self._agents[number]
-            plan = self._groups[held.group]
+            group, instance, _ = self._found(number)
+            plan = self._groups[group]
             fault = trap_of(trap, plan.name).fault
-            self._settle(
-                number, place, trapped(self._instance(held.number, held.group), fault, plan.fuel_per_turn, plan)
-            )
+            self._settle(number, place, trapped(self._instance(instance, group), fault, plan.fuel_per_turn, plan))
         elif stop == GROW:
             before = self._out.address
             self._out.need(self._at[0] + int(self._mailboxes.boxes["outbox_bytes"][number]))
@@ -391,10 +423,11 @@ class HubShard:
         return [msgspec.msgpack.encode(self._state(number)) for number in ids.tolist()]
 
     def _state(self, number: int) -> AgentState:
-        held = self._agents.get(number)
+        held = self._held.get(number)
         if held is None:
             return AgentState(None, 0, self._failed.get(number))
-        state = capture_instance(self._instance(held.number, held.group), self._groups[held.group], held.buffers)
+        group, instance, buffers = held
+        state = capture_instance(self._instance(instance, group), self._groups[group], buffers)
         return AgentState(state, int(self._mailboxes.boxes["spent"][number]), None)
 
     def restore(self, ids: U32Array, groups: U32Array, states: Sequence[bytes]) -> None:
@@ -408,16 +441,22 @@ class HubShard:
             if state.failure is not None:
                 self._failed[number] = state.failure
             return
-        (made,), _, (courier,) = self._make(group, 1, start=False)
+        (made,), _, first = self._make(group, 1, start=False)
         restore_instance(self._instance(made, group), self._groups[group], state.instance)
-        self._admit(number, group, made, state.instance.buffers, state.spent, courier)
+        couriers = np.array([first]), np.array([first + 1])
+        self._admit(np.array([number], np.uint32), group, [made], state.instance.buffers, state.spent, couriers)
 
     def close(self) -> None:
         """See `core.shard.Shard`."""
         if not self._closed:
             self._closed = True
-            self._agents.clear()
+            self._held = _Held()
             self._store.close()
+
+
+def _pieces(outcomes: bytes) -> list[bytes | int]:
+    """What came of several starts, one by one."""
+    return [outcomes[at : at + _STARTED_BYTES] for at in range(0, len(outcomes), _STARTED_BYTES)]
 
 
 def _field(worker: Any, name: str) -> memoryview:

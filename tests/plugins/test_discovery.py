@@ -259,6 +259,17 @@ def test_nothing_is_remembered_beside_a_finder_of_somebodys_own(
     assert not (tmp_path / "cache").exists()
 
 
+def test_plugins_are_found_where_the_working_folder_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone() -> str:
+        raise FileNotFoundError
+
+    expected = sorted(read_entries())
+    monkeypatch.setattr("os.getcwd", gone)
+    assert path_state() is None
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if Path(entry).is_absolute()])
+    assert sorted(remembered_entries()) == expected
+
+
 @pytest.mark.parametrize("value", ["os.path", "os.path:join", "os : path.join", "os.path:join [fast]"])
 def test_an_entry_loads_as_pythons_own(value: str) -> None:
     assert Entry("name", value, "").load() is metadata.EntryPoint("name", value, "wavelock").load()

@@ -75,9 +75,20 @@ def remembered_entries() -> list[Entry]:
 
 def path_state() -> str | None:
     """All that the metadata of installed distributions is read from, with times and sizes. None: it cannot be told."""
+    if not _has_folder():
+        return None
     if any(hasattr(finder, "find_distributions") and finder is not PathFinder for finder in sys.meta_path):
         return None
-    return repr([(entry, _folder_state(entry or ".")) for entry in dict.fromkeys(sys.path)] + [os.getcwd()])
+    return repr([(os.path.abspath(entry), _folder_state(entry or ".")) for entry in dict.fromkeys(sys.path)])
+
+
+def _has_folder() -> bool:
+    """Whether the folder that this process works in is still there: relative entries of `sys.path` begin in it."""
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
 
 
 def _folder_state(folder: str) -> object:

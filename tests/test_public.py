@@ -7,9 +7,12 @@ import inspect
 import json
 import subprocess
 import sys
+import textwrap
+from pathlib import Path
 
 import pytest
 
+import helpers
 import wavelock
 from wavelock import __all__ as public
 
@@ -70,6 +73,29 @@ def test_listing_plugins_loads_no_engine_and_no_backend() -> None:
     loaded = fresh(code)
     assert isinstance(loaded, list)
     assert {"wasmtime", "onnxruntime"} & set(loaded) == set()
+
+
+def test_a_run_imports_what_it_needs(tmp_path: Path) -> None:
+    """The start of a short run is imports: what one command needs, another may not pay for."""
+    path = helpers.write_profile(tmp_path, "[run]\nwaves = 1\n", one=helpers.HELLO)
+    code = f"""
+        import json, sys
+        from wavelock.cli.app import run_command
+        assert run_command(["run", {str(path)!r}, "--no-record"]) == 0
+        with open({str(tmp_path / "loaded")!r}, "w") as file:
+            json.dump(sorted(sys.modules), file)
+        """
+    for _ in range(2):  # the first one fills the caches
+        subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, stdout=subprocess.DEVNULL)
+    loaded = json.loads((tmp_path / "loaded").read_text())
+    unneeded = {
+        *("anyio", "asyncio", "difflib", "importlib.metadata", "onnxruntime", "rich", "sqlite3", "zstandard"),
+        *("wavelock.core.form.transform", "wavelock.core.journal", "wavelock.core.replay", "wavelock.core.runfile"),
+        *("wavelock.models.interface", "wavelock.models.stage", "wavelock.testing"),
+        "wavelock.wasm_engines.reference.engine",
+    }
+    assert unneeded & set(loaded) == set()
+    assert {"numpy", "wasmtime", "click"} <= set(loaded)
 
 
 def test_the_version_is_the_distributions() -> None:

@@ -88,4 +88,4 @@ def test_an_engine_without_a_cache_keeps_nothing_that_it_compiled(
     path = write_profile(tmp_path, said=HELLO)
     with wavelock.Runtime(wavelock.load_profile(path, ["engine.cache=false"]), record=False) as runtime:
         runtime.run()
-    assert {folder.name for folder in cache_folder().iterdir()} == {"form"}
+    assert {folder.name for folder in cache_folder().iterdir()} == {"form", "plugins"}

@@ -48,7 +48,7 @@ def test_the_member_is_unavailable_without_the_package(monkeypatch: pytest.Monke
 
 def test_the_member_is_unavailable_with_two_wheels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
-    monkeypatch.setattr(onnx_plugin, "broken_install", lambda: Unavailable("two at once", "keep one"))
+    monkeypatch.setattr(onnx_wheels, "broken_install", lambda: Unavailable("two at once", "keep one"))
     unavailable = onnx_plugin.wavelock_model_backend().unavailable()
     assert unavailable == Unavailable("two at once", "keep one")
 

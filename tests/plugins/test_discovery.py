@@ -6,12 +6,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
 import helpers
 from wavelock import Registry, Runtime, load_profile
+from wavelock.core.cache import ModuleCache
 from wavelock.core.errors import PluginError, Problem
+from wavelock.plugins import manager
+from wavelock.plugins.discovery import Entry, path_state, read_entries, remembered_entries
 from wavelock.plugins.manager import FAMILIES, Found, find_entry_points
 
 Install = Callable[..., None]
@@ -119,6 +123,7 @@ def test_two_members_of_one_name(install: Install) -> None:
 
 def test_the_same_entry_point_listed_twice_is_one(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     before = find_entry_points()
+    monkeypatch.setattr(manager, "remembered_entries", read_entries)
     twice = list(metadata.entry_points(group="wavelock")) * 2
     monkeypatch.setattr(metadata, "entry_points", lambda group: twice)
     assert [item.name for item in find_entry_points()] == [item.name for item in before]
@@ -132,6 +137,7 @@ def test_the_order_of_entry_points_does_not_matter() -> None:
 
 
 def test_the_order_of_the_metadata_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manager, "remembered_entries", read_entries)
     entries = list(metadata.entry_points(group="wavelock"))
     monkeypatch.setattr(metadata, "entry_points", lambda group: entries[::-1])
     one = find_entry_points()
@@ -199,7 +205,91 @@ def test_an_entry_point_without_a_distribution() -> None:
     assert item.unavailable.reason.startswith("ModuleNotFoundError")
 
 
+# ---- what is remembered ----
+
+
+def test_what_is_remembered_is_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = sorted(read_entries())
+    assert sorted(remembered_entries()) == expected
+    monkeypatch.setattr(metadata, "entry_points", None)  # not asked again
+    assert sorted(remembered_entries()) == expected
+
+
+def test_what_was_installed_or_removed_since_is_seen(install: Install, tmp_path: Path) -> None:
+    before = set(remembered_entries())
+    install("acme", {"acme": "acme_one"}, {}, "1.0")
+    assert set(remembered_entries()) - before == {Entry("acme", "acme_one", "acme 1.0")}
+    info = tmp_path / "acme" / "acme-1.0.dist-info"
+    (info / "entry_points.txt").write_text("[wavelock]\nacme = acme_one:other\nsecond = acme_two\n")
+    assert set(remembered_entries()) - before == {
+        Entry("acme", "acme_one:other", "acme 1.0"),
+        Entry("second", "acme_two", "acme 1.0"),
+    }
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-renamed\nVersion: 1.0\n")
+    assert {entry.distribution for entry in set(remembered_entries()) - before} == {"acme-renamed 1.0"}
+    info.rename(info.with_name("acme-2.0.other"))
+    assert set(remembered_entries()) == before
+
+
+def test_a_torn_memory_is_read_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("WAVELOCK_CACHE", str(tmp_path / "cache"))
+    expected = remembered_entries()
+    state = path_state()
+    assert state is not None
+    ModuleCache("plugins").store(state, b"no msgpack")
+    assert remembered_entries() == expected
+
+
+def test_nothing_is_remembered_beside_a_finder_of_somebodys_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Finder:
+        @staticmethod
+        def find_spec(name: str, path: object = None, target: object = None) -> None:
+            return None
+
+        @staticmethod
+        def find_distributions(context: object = None) -> list[metadata.Distribution]:
+            return []
+
+    monkeypatch.setenv("WAVELOCK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder])
+    assert path_state() is None
+    assert sorted(remembered_entries()) == sorted(read_entries())
+    assert not (tmp_path / "cache").exists()
+
+
+def test_plugins_are_found_where_the_working_folder_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone() -> str:
+        raise FileNotFoundError
+
+    expected = sorted(read_entries())
+    monkeypatch.setattr("os.getcwd", gone)
+    assert path_state() is None
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if Path(entry).is_absolute()])
+    assert sorted(remembered_entries()) == expected
+
+
+@pytest.mark.parametrize("value", ["os.path", "os.path:join", "os : path.join", "os.path:join [fast]"])
+def test_an_entry_loads_as_pythons_own(value: str) -> None:
+    assert Entry("name", value, "").load() is metadata.EntryPoint("name", value, "wavelock").load()
+
+
+def test_an_entry_that_names_nothing() -> None:
+    with pytest.raises(ValueError, match="an entry point is `module` or `module:attribute`"):
+        Entry("name", "os-path", "").load()
+
+
 # ---- members that are not available ----
+
+
+def test_a_member_whose_check_fails_is_not_available_and_breaks_no_other(install: Install) -> None:
+    source = SCHEDULER.format(name="acme").replace("create=Youngest", "create=Youngest, unavailable=lambda: 1 / 0")
+    install("acme", {"acme": "acme_one"}, {"acme_one": source})
+    registry = Registry()
+    (item,) = [item for item in registry.listed() if item.name == "acme"]
+    assert str(item.unavailable) == "ZeroDivisionError: division by zero; mend or uninstall acme 1.0"
+    assert isinstance(registry.look_up("scheduler", "acme"), Problem)
 
 
 def test_a_missing_dependency_is_named_with_the_command_that_brings_it() -> None:

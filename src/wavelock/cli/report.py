@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -21,6 +20,8 @@ EXIT_INTERRUPTED: Final = 130
 def emit(values: Mapping[str, Any], as_json: bool, show: Callable[[], None]) -> None:
     """Print a command's outcome: as one JSON object, or as `show` does it."""
     if as_json:
+        import json
+
         click.echo(json.dumps(values, default=_plain))
     else:
         show()

@@ -24,7 +24,6 @@ from wavelock.core.form import FORM_VERSION
 from wavelock.core.form.limits import NATIVE_RATIO, NATIVE_RESERVE_BYTES
 from wavelock.core.homes import Homes
 from wavelock.core.inputs import LiveFeed, cut_records
-from wavelock.core.journal import RunFileJournal
 from wavelock.core.kernel import Kernel
 from wavelock.core.mailboxes import Mailboxes
 from wavelock.core.modules import Module, digests, load_modules
@@ -32,7 +31,6 @@ from wavelock.core.population import Group
 from wavelock.core.ports import FeedPort, InferenceAnswer, InferencePort, JournalPort, ModelReport
 from wavelock.core.profile import Profile
 from wavelock.core.profile_rules import config_bytes, stream_files
-from wavelock.core.runfile import create_run_file, next_run_file
 from wavelock.core.runtime import Parts
 from wavelock.core.shard import GroupPlan, ShardService
 from wavelock.core.shards import ShardSet
@@ -305,6 +303,8 @@ def _live_feed(profile: Profile, kernel: Kernel) -> LiveFeed:
 def _journal(
     profile: Profile, modules: Sequence[Module], header: bytes, reports: Sequence[ModelReport]
 ) -> tuple[JournalPort, Path]:
+    from wavelock.core.journal import RunFileJournal
+
     path = _new_file(profile)
     journal = RunFileJournal(
         path,
@@ -320,6 +320,8 @@ def _journal(
 
 
 def _new_file(profile: Profile) -> Path:
+    from wavelock.core.runfile import create_run_file, next_run_file
+
     if profile.record.file is not None:
         path = profile.path(profile.record.file)
         create_run_file(path)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -71,6 +70,8 @@ class ModuleCache:
             self._trim()
 
     def _write(self, path: Path, raw: bytes) -> None:
+        import tempfile
+
         handle, name = tempfile.mkstemp(dir=self._folder, prefix="new-")
         try:
             with os.fdopen(handle, "wb") as file:

@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import Protocol
 
@@ -137,10 +136,8 @@ def _cached(source: Source, options: FormOptions) -> Rewritten:
 def _pass_digest() -> str:
     """What tells one state of the pass from another, so that a cache never outlives the code that filled it."""
     hasher = blake3(str(FORM_VERSION).encode())
-    files = resources.files("wavelock.core.form").iterdir()
-    for file in sorted(files, key=lambda file: file.name):
-        if file.name.endswith(".py"):
-            hasher.update(file.read_bytes())
+    for file in sorted(Path(__file__).with_name("form").glob("*.py")):
+        hasher.update(file.read_bytes())
     return hasher.hexdigest()
 
 

@@ -6,7 +6,6 @@ key the nearest known one.
 
 from __future__ import annotations
 
-import difflib
 import re
 import typing
 from collections.abc import Iterable, Mapping
@@ -33,6 +32,8 @@ _SHOWN_CHARS: Final = 60
 
 def nearest(found: str, allowed: Iterable[str]) -> str:
     """`; did you mean "seed"?` where something allowed is close, else the list of what is allowed."""
+    import difflib
+
     names = sorted(allowed)
     close = difflib.get_close_matches(found, names, n=1, cutoff=0.6)
     if close:

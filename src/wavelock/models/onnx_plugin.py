@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from wavelock.models.interface import ModelBackend
-from wavelock.models.onnx_wheels import broken_install
+from typing import TYPE_CHECKING
+
 from wavelock.plugins.markers import hookimpl
 from wavelock.plugins.members import Member, NoSettings, Unavailable, needs_package
+
+if TYPE_CHECKING:
+    from wavelock.models.interface import ModelBackend
 
 
 @hookimpl
@@ -20,6 +23,8 @@ def wavelock_model_backend() -> Member[ModelBackend]:
 
 
 def _unavailable() -> Unavailable | None:
+    from wavelock.models.onnx_wheels import broken_install
+
     return needs_package("onnxruntime", "pip install 'wavelock[onnx]'")() or broken_install()
 
 

@@ -6,14 +6,18 @@ can change nothing: their arguments are frozen, their answers are ignored, and w
 
 from __future__ import annotations
 
-from wavelock.core.events import AgentFault, RunEnded, RunStarted, WaveCommitted
-from wavelock.models.interface import ModelBackend
+from typing import TYPE_CHECKING
+
 from wavelock.plugins.markers import hookspec
-from wavelock.plugins.members import Member
-from wavelock.schedulers.interface import Scheduler
-from wavelock.transports.interface import Transport
-from wavelock.wasm_engines.interface import Engine
-from wavelock.workers.interface import Workers
+
+if TYPE_CHECKING:
+    from wavelock.core.events import AgentFault, RunEnded, RunStarted, WaveCommitted
+    from wavelock.models.interface import ModelBackend
+    from wavelock.plugins.members import Member
+    from wavelock.schedulers.interface import Scheduler
+    from wavelock.transports.interface import Transport
+    from wavelock.wasm_engines.interface import Engine
+    from wavelock.workers.interface import Workers
 
 
 @hookspec

@@ -15,25 +15,29 @@ import inspect
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib import metadata
+from functools import cached_property
 from itertools import pairwise
-from typing import Any, Final, TypeVar
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import pluggy
 
 from wavelock.core.errors import PluginError, Problem
-from wavelock.core.mailboxes import Mailboxes
-from wavelock.core.ports import InferencePort
-from wavelock.core.profile import Profile
 from wavelock.core.reading import nearest
-from wavelock.models.interface import ModelBackend
 from wavelock.plugins import hookspecs
+from wavelock.plugins.discovery import remembered_entries
 from wavelock.plugins.markers import PROJECT
 from wavelock.plugins.members import Member, Unavailable
-from wavelock.schedulers.interface import Scheduler
-from wavelock.transports.interface import Transport
-from wavelock.wasm_engines.interface import Engine
-from wavelock.workers.interface import Workers
+
+if TYPE_CHECKING:
+    from wavelock.core.mailboxes import Mailboxes
+    from wavelock.core.ports import InferencePort
+    from wavelock.core.profile import Profile
+    from wavelock.models.interface import ModelBackend
+    from wavelock.schedulers.interface import Scheduler
+    from wavelock.transports.interface import Transport
+    from wavelock.wasm_engines.interface import Engine
+    from wavelock.workers.interface import Workers
 
 FAMILIES: Final = ("engine", "scheduler", "transport", "workers", "model_backend")
 """Family names, as profiles and hooks (`wavelock_<family>`) spell them, in the order in which they are listed."""
@@ -48,14 +52,39 @@ _log = logging.getLogger("wavelock.plugins")
 
 @dataclass(frozen=True)
 class Listed:
-    """One member as `wavelock plugins` lists it. unavailable: None where it can be used."""
+    """One member as `wavelock plugins` lists it. broken: why its plugin does not load."""
 
     family: str
     name: str
     summary: str
     distribution: str
-    unavailable: Unavailable | None
     member: Member[Any] | None
+    broken: Unavailable | None = None
+
+    @cached_property
+    def unavailable(self) -> Unavailable | None:
+        """Why it cannot be used; None where it can. Asked of the plugin when somebody asks: it may take a while."""
+        if self.member is None:
+            return self.broken
+        try:
+            return self.member.unavailable()
+        except (Exception, SystemExit) as error:
+            return _broken(error, self.distribution)
+
+
+def _broken(error: BaseException, distribution: str) -> Unavailable:
+    return Unavailable(f"{type(error).__name__}: {error}", f"mend or uninstall {distribution}")
+
+
+class Loadable(Protocol):
+    """An entry point: `importlib.metadata.EntryPoint`, or `discovery.Entry`."""
+
+    @property
+    def value(self) -> str:
+        """What it names: `module` or `module:attribute`."""
+
+    def load(self) -> Any:
+        """Import what it names."""
 
 
 @dataclass(frozen=True)
@@ -64,16 +93,12 @@ class Found:
 
     name: str
     distribution: str
-    entry: metadata.EntryPoint
+    entry: Loadable
 
 
 def find_entry_points() -> list[Found]:
     """All plugins of the group `wavelock`, sorted by name. Raises PluginError for two of one name."""
-    found = []
-    for entry in metadata.entry_points(group=PROJECT):
-        distribution = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "(no distribution)"
-        found.append(Found(entry.name, distribution, entry))
-    found = _without_repeats(found)
+    found = _without_repeats([Found(entry.name, entry.distribution, entry) for entry in remembered_entries()])
     for one, other in pairwise(found):
         if one.name == other.name:
             raise PluginError(
@@ -89,13 +114,27 @@ def _without_repeats(found: list[Found]) -> list[Found]:
     return [unique[key] for key in sorted(unique)]
 
 
+class _Hooks(pluggy.PluginManager):
+    """pluggy's manager. In a module it looks at functions alone: to look into all else takes longer than its import."""
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
+        if isinstance(plugin, ModuleType) and not inspect.isroutine(vars(plugin).get(name)):
+            return None
+        return super().parse_hookimpl_opts(plugin, name)
+
+
+def _hooks() -> _Hooks:
+    hooks = _Hooks(PROJECT)
+    hooks.add_hookspecs(hookspecs)
+    return hooks
+
+
 class Registry:
     """The members of all families, and the observers, of one runtime."""
 
     def __init__(self, plugins: Iterable[Found] | None = None) -> None:
         """plugins: what to load; None discovers by entry point. Raises PluginError for names given twice."""
-        self._manager = pluggy.PluginManager(PROJECT)
-        self._manager.add_hookspecs(hookspecs)
+        self._manager = _hooks()
         self._listed: list[Listed] = []
         for found in find_entry_points() if plugins is None else plugins:
             self._load(found)
@@ -111,8 +150,8 @@ class Registry:
         except (Exception, SystemExit) as error:
             if self._manager.has_plugin(found.name):
                 self._manager.unregister(name=found.name)
-            reason = Unavailable(f"{type(error).__name__}: {error}", f"mend or uninstall {found.distribution}")
-            listed = [Listed(BROKEN, found.name, "does not load", found.distribution, reason, None)]
+            broken = _broken(error, found.distribution)
+            listed = [Listed(BROKEN, found.name, "does not load", found.distribution, None, broken)]
         self._listed += listed
 
     def _members(self, plugin: object, found: Found) -> list[Listed]:
@@ -126,19 +165,16 @@ class Registry:
                         f"wavelock_{family} answered {member!r}; expected a wavelock.plugins.members.Member"
                     )
                 if member is not None:
-                    listed.append(
-                        Listed(family, member.name, member.summary, found.distribution, member.unavailable(), member)
-                    )
+                    listed.append(Listed(family, member.name, member.summary, found.distribution, member))
         if not listed:
             summary = (inspect.getdoc(plugin) or "observes runs").partition("\n")[0]
-            listed.append(Listed(OBSERVER, found.name, summary, found.distribution, None, None))
+            listed.append(Listed(OBSERVER, found.name, summary, found.distribution, None))
         return listed
 
     def copy(self) -> Registry:
         """The same plugins and observers under a manager of its own, for one runtime."""
         twin = copy.copy(self)
-        twin._manager = pluggy.PluginManager(PROJECT)
-        twin._manager.add_hookspecs(hookspecs)
+        twin._manager = _hooks()
         for name, plugin in self._manager.list_name_plugin():
             if plugin is not None:
                 twin._manager.register(plugin, name)

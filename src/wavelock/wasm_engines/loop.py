@@ -40,7 +40,7 @@ class AgentState(msgspec.Struct, frozen=True, array_like=True):
     failure: Failure | None
 
 
-class _Agent:
+class Agent:
     """An agent of the shard: its instance while it is sound, or its failure."""
 
     __slots__ = ("buffers", "failure", "instance", "plan")
@@ -69,7 +69,7 @@ class LoopShard:
     def __init__(self, groups: Sequence[GroupPlan], make_instance: MakeInstance) -> None:
         self._groups = groups
         self._make_instance = make_instance
-        self._agents: dict[int, _Agent] = {}
+        self._agents: dict[int, Agent] = {}
         self._sound: dict[int, Sound] = {}
 
     def create(self, ids: U32Array, groups: U32Array) -> U32Array:
@@ -80,7 +80,7 @@ class LoopShard:
     def _create(self, number: int, group: int) -> int:
         self._forget(number)
         plan = self._groups[group]
-        agent = self._agents[number] = _Agent(plan, self._make_instance(group))
+        agent = self._agents[number] = Agent(plan, self._make_instance(group))
         assert agent.instance is not None
         started = start_instance(agent.instance, plan)
         if isinstance(started, Failure):
@@ -90,7 +90,7 @@ class LoopShard:
         self._admit(number, agent, buffers, spent)
         return buffers[1]
 
-    def _admit(self, number: int, agent: _Agent, buffers: Buffers, spent: int) -> None:
+    def _admit(self, number: int, agent: Agent, buffers: Buffers, spent: int) -> None:
         """Take an agent's buffers, which are viewed once and for all: a memory never moves."""
         assert agent.instance is not None
         memory = agent.instance.memory()
@@ -148,19 +148,28 @@ class LoopShard:
 
     def _end(self, number: int, failure: Failure) -> None:
         """An agent's instance is freed: its memory is never used again."""
-        self._sound.pop(number, None)
+        self._leave(number)
         self._agents[number].end(failure)
+
+    def _leave(self, number: int) -> None:
+        """An agent takes no more turns."""
+        self._sound.pop(number, None)
+
+    def _spent(self, number: int) -> int | None:
+        """Fuel that an agent's start used, before its first turn; None where it takes no turns."""
+        sound = self._sound.get(number)
+        return None if sound is None else sound[5] - sound[4]
 
     def capture(self, ids: U32Array) -> list[bytes]:
         """See `core.shard.Shard`."""
         return [self._capture(number) for number in ids.tolist()]
 
     def _capture(self, number: int) -> bytes:
-        agent, sound = self._agents[number], self._sound.get(number)
-        if agent.instance is None or sound is None:
+        agent, spent = self._agents[number], self._spent(number)
+        if agent.instance is None or spent is None:
             return msgspec.msgpack.encode(AgentState(None, 0, agent.failure))
         state = capture_instance(agent.instance, agent.plan, agent.buffers)
-        return msgspec.msgpack.encode(AgentState(state, sound[5] - sound[4], None))
+        return msgspec.msgpack.encode(AgentState(state, spent, None))
 
     def restore(self, ids: U32Array, groups: U32Array, states: Sequence[bytes]) -> None:
         """See `core.shard.Shard`."""
@@ -170,7 +179,7 @@ class LoopShard:
     def _restore(self, number: int, group: int, state: AgentState) -> None:
         self._forget(number)
         plan = self._groups[group]
-        agent = self._agents[number] = _Agent(plan, self._make_instance(group))
+        agent = self._agents[number] = Agent(plan, self._make_instance(group))
         if state.failure is not None:
             agent.end(state.failure)
         elif state.instance is not None:
@@ -184,7 +193,7 @@ class LoopShard:
             self._forget(number)
 
     def _forget(self, number: int) -> None:
-        self._sound.pop(number, None)
+        self._leave(number)
         agent = self._agents.pop(number, None)
         if agent is not None and agent.instance is not None:
             agent.instance.close()

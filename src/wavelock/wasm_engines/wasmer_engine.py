@@ -31,7 +31,9 @@ from wavelock.core.form.module import Module
 from wavelock.core.form.sections import read_module
 from wavelock.core.shard import GroupPlan, Shard
 from wavelock.wasm_engines.loop import LoopShard
+from wavelock.wasm_engines.wasmer_courier import LARGEST_BYTES
 from wavelock.wasm_engines.wasmer_instance import WasmerInstance
+from wavelock.wasm_engines.wasmer_shard import WasmerShard
 
 _RULES: Final = 1
 """Grows when more is refused: what the cache has was checked by the rules of its time."""
@@ -61,7 +63,13 @@ class WasmerEngine:
         """See `interface.Engine`."""
         store = wasmer.Store(wasmer.engine.Universal(wasmer_compiler_cranelift.Compiler))
         modules = [self._module(store, plan) for plan in groups]
-        return LoopShard(groups, lambda group: WasmerInstance(modules[group], groups[group].name))
+
+        def make(group: int) -> WasmerInstance:
+            return WasmerInstance(modules[group], groups[group].name)
+
+        if max((max(plan.inbox_bytes, plan.outbox_bytes) for plan in groups), default=0) > LARGEST_BYTES:
+            return LoopShard(groups, make)
+        return WasmerShard(groups, make, lambda text: wasmer.Module(store, text))
 
     def _module(self, store: wasmer.Store, plan: GroupPlan) -> wasmer.Module:
         with self._lock:

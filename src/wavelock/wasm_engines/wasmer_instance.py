@@ -45,13 +45,16 @@ class WasmerInstance:
 
     def function(self, name: str) -> Callable[..., Sequence[int]]:
         """See `interface.Instance`."""
-        found = self._find(name)
+        found = self.export(name)
         if not isinstance(found, wasmer.Function):
             raise KeyError(name)
         return _guarded(found, self._name)
 
-    def _find(self, name: str) -> Any:
-        """An export. Names such as `__class__` are attributes of every Python object, and are looked for one by one."""
+    def export(self, name: str) -> Any:
+        """An export, as wasmer has it. Raises KeyError where there is none.
+
+        Names such as `__class__` are attributes of every Python object, and are looked for one by one.
+        """
         exports = self._live()
         if name.startswith("__"):
             return dict(iter(exports)).get(name)
@@ -74,7 +77,7 @@ class WasmerInstance:
     def _find_memory(self) -> Any:
         """The memory under its name in the ABI, else the one that there is."""
         try:
-            return self._find(EXPORT_MEMORY)
+            return self.export(EXPORT_MEMORY)
         except KeyError:
             found = [item for _, item in self._live() if isinstance(item, wasmer.Memory)]
         if not found:
@@ -83,7 +86,7 @@ class WasmerInstance:
 
     def global_value(self, name: str) -> int:
         """See `interface.Instance`."""
-        return int(self._find(name).value)
+        return int(self.export(name).value)
 
     def _live(self) -> Any:
         if self._exports is None:
@@ -115,7 +118,7 @@ def _guarded(function: Any, name: str) -> Callable[..., Sequence[int]]:
         try:
             return function(*arguments)  # type: ignore[no-any-return] # wasmer has no types
         except RuntimeError as error:
-            raise _told(error, name) from None
+            raise told(error, name) from None
 
     if results == 0:
         return lambda *arguments: call(*arguments) or ()
@@ -131,12 +134,13 @@ def _guarded_turn(function: Any, name: str) -> Callable[..., Sequence[int]]:
         try:
             return function(first, second)  # type: ignore[no-any-return] # wasmer has no types
         except RuntimeError as error:
-            raise _told(error, name) from None
+            raise told(error, name) from None
 
     return call
 
 
-def _told(error: RuntimeError, name: str) -> Exception:
+def told(error: RuntimeError, name: str) -> Exception:
+    """What an error of wasmer's stands for: a Trap, or an EnvironmentFailure. name: the group's."""
     text = str(error).partition("\n")[0].removeprefix(_PREFIX)
     fault = _FAULTS.get(text)
     if fault is not None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import mmap
 import threading
 from collections.abc import Collection, Sequence
-from importlib import metadata
 from typing import Final
 
 import wasmtime
@@ -62,6 +61,8 @@ class WasmtimeEngine:
     @property
     def version(self) -> str:
         """wasmtime's version."""
+        from importlib import metadata
+
         return metadata.version("wasmtime")
 
     features: Final = frozenset((TAIL_CALL,))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import metadata
+import os
+from functools import lru_cache
 
 import wasmtime
+from wasmtime import _ffi as ffi
 
 from wavelock.core.cache import ModuleCache
 
@@ -14,7 +16,7 @@ def compiled(engine: wasmtime.Engine, cache: ModuleCache | None, key: str, data:
 
     key: what tells the module and the engine's configuration from others. data: bytes, or WebAssembly text.
     """
-    key = f"{metadata.version('wasmtime')} {key}"
+    key = f"{_build()} {key}"
     stored = cache.load(key) if cache else None
     if stored is not None:
         try:
@@ -25,3 +27,11 @@ def compiled(engine: wasmtime.Engine, cache: ModuleCache | None, key: str, data:
     if cache:
         cache.store(key, bytes(module.serialize()))
     return module
+
+
+@lru_cache(maxsize=1)
+def _build() -> str:
+    """What tells one build of wasmtime from another: it refuses the modules of others itself, and they would be made
+    anew by turns. (Its version is in the metadata of what is installed, which takes longer to read than a module.)
+    """
+    return f"{os.path.getsize(ffi.dll._name)} bytes"

@@ -77,8 +77,8 @@ class _Held:
         """Group, number and buffers of an agent's instance, if it has one."""
         if agent >= len(self._rows) or not self._rows["held"][agent]:
             return None
-        group, number, buffers, _ = self._rows[agent].tolist()
-        return group, number, tuple(buffers)
+        row = self._rows[agent]
+        return int(row["group"]), int(row["number"]), tuple(row["buffers"].tolist())
 
     def those_of(self, agents: U32Array) -> U32Array:
         """Those of some agents that have one."""

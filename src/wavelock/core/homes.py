@@ -15,9 +15,13 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from wavelock.core.shard import U32Array
+from wavelock.core.shard import U32Array, U64Array
 
 BLOCK: Final = 16
+TOLERATED: Final = 1.1
+"""How much more than the mean a worker may have to do before agents move."""
+MOVE_WORK: Final = 40
+"""Moving one agent has to save so much work over the waves that were looked at: it pays within some hundred waves."""
 U16Array = npt.NDArray[np.uint16]
 Places = slice | npt.NDArray[np.intp]
 
@@ -57,6 +61,28 @@ class Homes:
         homes = self.of(ids)
         parts = ((worker, np.flatnonzero(homes == worker)) for worker in range(self.workers))
         return [Part(worker, places, len(places)) for worker, places in parts if len(places)]
+
+    def balance(self, work: U64Array) -> tuple[U32Array, U32Array] | None:
+        """Better bounds, and the agents that move with them; None where it is not worth it.
+
+        work: of each agent, over some waves. Agents born later stay where they are.
+        """
+        start, homes = self.start, self.of(np.arange(len(work), dtype=np.uint32))
+        loads = np.bincount(homes, work.astype(np.float64), self.workers)
+        if loads.max() <= TOLERATED * loads.mean():
+            return None
+        ends = np.cumsum(work[:start].astype(np.float64))
+        shares = ends[-1] * np.arange(1, self.workers) / self.workers if start else np.zeros(0)
+        bounds = self.bounds.copy()
+        bounds[1:-1] = np.searchsorted(ends - work[:start] / 2, shares)  # where most of an agent lies, there it goes
+        begins = np.concatenate([[0.0], ends])[bounds]
+        later = loads - np.bincount(homes[:start], work[:start].astype(np.float64), self.workers)
+        gain = loads.max() - (np.diff(begins) + later).max()
+        ids = np.arange(start, dtype=np.uint32)
+        moved = ids[np.searchsorted(bounds[1:-1], ids, side="right") != homes[:start]]
+        if not len(moved) or len(moved) * MOVE_WORK > gain:
+            return None
+        return moved, bounds
 
     @staticmethod
     def _shares(begins: Sequence[int]) -> list[Part]:

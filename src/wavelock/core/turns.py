@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from wavelock.core.homes import Homes, Part
 from wavelock.core.mailboxes import Mailboxes
-from wavelock.core.shard import Turns, U32Array
+from wavelock.core.shard import Turns, U32Array, U64Array
 from wavelock.core.shards import ShardSet
+
+BALANCED_WAVES: Final = 32
+"""So often it is asked whether another sharing would be better."""
 
 
 class WaveHeader(NamedTuple):
@@ -57,6 +60,15 @@ class SharingMailboxes(Mailboxes, Protocol):
     def collect(self) -> Turns:
         """What came of the turns."""
 
+    def work(self) -> U64Array:
+        """What the turns of each agent came to since the last call, in units that fuel alone tells. Shape (agents,)."""
+
+    def groups_of(self, agents: U32Array) -> U32Array:
+        """The groups of some agents."""
+
+    def rehome(self, agents: U32Array) -> None:
+        """Take their mail to where their homes are now."""
+
     def take_bounced(self) -> list[tuple[int, int, bytes]]:
         """(place, agent, frame) of what no inbox of the agent can ever hold, an agent's in the order of its mailbox."""
 
@@ -83,9 +95,13 @@ class SharedTurns:
         self._shards = shards
         self._homes = homes
         self._attended = attended
+        self._waves = 0
 
     def take(self, plan: U32Array, header: WaveHeader) -> Outcome:
         """See `TurnsPort`."""
+        self._waves += 1
+        if self._homes.workers > 1 and self._waves % BALANCED_WAVES == 0:
+            self._balance()
         parts = self._homes.parts(plan)
         self._mailboxes.share(plan, header, parts)
         if self._attended:
@@ -99,3 +115,15 @@ class SharedTurns:
         # By place alone: an agent's own are in the order of its mailbox.
         bounced = sorted(self._mailboxes.take_bounced(), key=lambda row: row[0])
         return Outcome(self._mailboxes.collect(), [(agent, frame) for _, agent, frame in bounced])
+
+    def _balance(self) -> None:
+        """Share the agents anew, by what their turns came to lately, where that is worth moving them."""
+        moved = self._homes.balance(self._mailboxes.work())
+        if moved is None:
+            return
+        agents, bounds = moved
+        states = self._shards.capture(agents)
+        self._shards.drop(agents)
+        self._homes.bounds = bounds
+        self._mailboxes.rehome(agents)
+        self._shards.restore(agents, self._mailboxes.groups_of(agents), states)

@@ -234,6 +234,50 @@ def test_workers_that_commit_do_what_one_would(
     assert alone[1] > 5000
 
 
+UNEVEN: Final = """
+[run]
+waves = 70
+[scheduler]
+use = "round-robin"
+width = 50
+[workers]
+use = "%s"
+count = %d
+[limits]
+fuel_per_turn = 100_000_000
+mailbox_frames = 100_000
+[[agents]]
+name = "works"
+module = "works.wat"
+count = 6
+[[agents]]
+name = "chatter"
+module = "chatter.wat"
+count = 54
+"""
+
+
+def test_workers_share_agents_anew_by_what_they_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All the work lies on the first worker, until agents move, with their memory and the mail that waits for them."""
+    (tmp_path / "chatter.wat").write_text(CHATTER)
+    busy = "(loop (br_if 0 (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 60000))))"
+    turn = f"(local $n i32) {busy} (i32.const {len(yields())})"
+    (tmp_path / "works.wat").write_text(agent(turn, f'(data (i32.const {OUTBOX}) "{YIELD}")'))
+    alone = outcome(tmp_path, UNEVEN % ("inline", 1))
+    shared: list[tuple[list[int], int]] = []
+    rehome = HubMailboxes.rehome
+
+    def noting(self: HubMailboxes, agents: U32Array) -> None:
+        shared.append((agents.tolist(), sum(self.held(agent)[0] for agent in agents.tolist())))
+        rehome(self, agents)
+
+    monkeypatch.setattr(HubMailboxes, "rehome", noting)
+    assert outcome(tmp_path, UNEVEN % ("threads", 2)) == alone
+    assert [agents for agents, _ in shared] == [list(range(3, 30))]
+    assert shared[0][1] > 0
+    assert outcome(tmp_path, UNEVEN % ("threads", 3)) == alone
+
+
 def test_an_outbox_larger_than_all_room_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     size = 700_000
     (tmp_path / "large.wat").write_text(f"""(module

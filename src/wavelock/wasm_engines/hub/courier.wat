@@ -88,16 +88,16 @@
         (local.set $rest)
         (local.set $record)
         (local.set $word (i32.add (global.get $worker) (i32.shl (i32.const PLACE) (i32.const 5))))
-        (i64.store $hub offset=144 (; of, left ;) (local.get $word) (local.get $rest))
-        (i32.store $hub offset=172 (; of, pages ;) (local.get $word) (memory.size $agent))
+        (i64.store $hub offset=136 (; of, left ;) (local.get $word) (local.get $rest))
+        (i32.store $hub offset=164 (; of, pages ;) (local.get $word) (memory.size $agent))
         (if (i64.le_u
               (i64.add (i64.extend_i32_u (local.get $record)) (i64.const 20))
               (i64.shl (i64.extend_i32_u (memory.size $agent)) (i64.const 16)))
           (then
             (memory.copy $hub $agent
-              (i32.add (local.get $word) (i32.const 152 (; of, record ;))) (local.get $record) (i32.const 20)))
+              (i32.add (local.get $word) (i32.const 144 (; of, record ;))) (local.get $record) (i32.const 20)))
           (else
-            (memory.fill $hub (i32.add (local.get $word) (i32.const 152)) (i32.const 0) (i32.const 20))))
+            (memory.fill $hub (i32.add (local.get $word) (i32.const 144)) (i32.const 0) (i32.const 20))))
         (i32.store $hub offset=80 (; started ;) (global.get $worker)
           (i32.add (i32.load $hub offset=80 (global.get $worker)) (i32.const 1)))))
     (drop (table.grow $couriers (ref.func $carry) (i32.const 1))))

@@ -43,8 +43,9 @@ typedef struct {
     u32 first_courier; /* `touch` of the courier.wat that it shares with others; their couriers follow */
     u64 spent;         /* fuel that its start used, before its first turn */
     u32 timers;        /* those that it waits for */
-    u32 unused;
+    u32 work;          /* of its turns since the host set it to 0, in WORK of fuel and one more a turn */
 } box_t;
+enum { WORK = 256, MOST_WORK = 1 << 24 };
 
 /* What a group's agents may do. */
 typedef struct {
@@ -139,7 +140,6 @@ typedef struct {
     u32 failed; /* it gave up */
     timers_t timers;
     u32 unused;
-    u64 used; /* fuel, of all its turns */
     started_t of[MOST_AGENTS];
 } worker_t;
 
@@ -609,7 +609,8 @@ EXPORT(turns) u32 turns(worker_t *worker) {
         u32 found = survey(box, out, out + result);
         marks[place] = (u8)found;
         worker->marks |= found;
-        worker->used += budget - worker->left;
+        u64 work = 1 + (budget - worker->left) / WORK;
+        box->work += work < MOST_WORK ? (u32)work : MOST_WORK;
         if (control->hashing) hashes[place] = hash_of(out, result);
         worker->at += result;
     }

@@ -21,7 +21,7 @@ from wavelock.core.errors import EnvironmentFailure
 from wavelock.core.homes import Homes
 from wavelock.core.homes import Part as HomePart
 from wavelock.core.mailboxes import TIMER, Commit, GroupBounds, Mailboxes, Packed, Stop, TimerArray
-from wavelock.core.shard import Bytes, Turns, U8Array, U32Array, gather
+from wavelock.core.shard import Bytes, Turns, U8Array, U32Array, U64Array, gather
 from wavelock.core.turns import WaveHeader
 from wavelock.wasm_engines.hub.memory import PAGE_BYTES, PAGES, HubMemory, Part
 from wavelock.wasm_engines.wasmtime_calls import function_of
@@ -41,7 +41,7 @@ BOX_WORDS: Final = (
     "first_courier",
 )  # fmt: skip
 """The u32 words of `box_t` at its beginning."""
-BOX: Final = np.dtype([*((name, "<u4") for name in BOX_WORDS), ("spent", "<u8"), ("timers", "<u4"), ("unused", "<u4")])
+BOX: Final = np.dtype([*((name, "<u4") for name in BOX_WORDS), ("spent", "<u8"), ("timers", "<u4"), ("work", "<u4")])
 GROUP: Final = np.dtype(
     [
         *((name, "<u4") for name in ("message", "mailbox_bytes", "mailbox_frames", "flags")),
@@ -60,7 +60,6 @@ _WORKER: Final[list[tuple[Any, ...]]] = [
     ("budget", "<u8"),
     *((name, "<u4") for name in ("started", "number", "doing", "seen", "marks", "frame", "member", "messages")),
     *((name, "<u4") for name in ("refused", "failed", "timers", "timers_limit", "timers_end", "unused")),
-    ("used", "<u8"),
     ("of", "V32", MOST_AGENTS),
 ]
 WORKER_BYTES: Final = np.dtype(_WORKER).itemsize
@@ -463,6 +462,27 @@ class HubMailboxes:
             self._tell(LEAVE)
             self._wait()
         self._attended = begins
+
+    def work(self) -> U64Array:
+        """See `core.turns.SharingMailboxes`."""
+        column = self._array("boxes")["work"][: self.words[_AGENTS]]
+        found: U64Array = column.astype(np.uint64)
+        column[:] = 0
+        return found
+
+    def groups_of(self, agents: U32Array) -> U32Array:
+        """See `core.turns.SharingMailboxes`."""
+        groups: U32Array = self._array("boxes")["group"][agents]
+        return groups
+
+    def rehome(self, agents: U32Array) -> None:
+        """See `core.turns.SharingMailboxes`."""
+        for agent, home in zip(agents.tolist(), self._homes.of(agents).tolist(), strict=True):
+            kept = self.mail(agent), self.room(agent), bool(self.ready[agent])
+            self._call["clear"](agent)
+            self._array("homes")[agent] = home
+            self.restore(agent, kept[0], kept[1], ready=kept[2])
+        self.members_changed()
 
     def take_bounced(self) -> list[tuple[int, int, bytes]]:
         """See `core.turns.SharingMailboxes`."""

@@ -163,7 +163,8 @@ static uint64_t run(void *context, const agent_t *all, uint32_t agents, uint64_t
             uint8_t *slot = slot_of(side, at), *inbox = all[at].inbox, *outbox = all[at].outbox;
             header_t *header = (header_t *)slot;
             header->wave = wave;
-            header->entropy = (wave << 32 ^ at) * 0x9E3779B97F4A7C15ull;
+            uint64_t mixed = (wave << 32 ^ at) * 0x9E3779B97F4A7C15ull;
+            header->entropy = mixed ^ mixed >> 32; /* without the high bits in the low ones, receivers would be uneven */
             if (heard) header->frames += board_frames[side];
             memcpy(inbox, slot, length);
             if (heard) memcpy(inbox + length, board[side], heard);

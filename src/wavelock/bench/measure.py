@@ -21,9 +21,9 @@ from wavelock.bench.works import Job, make_job
 from wavelock.core.errors import EnvironmentFailure, UserError
 
 MEASURED_S: Final = 0.3
-"""About how long one measurement takes; one wave that takes longer is measured alone."""
-PROBE_S: Final = 0.03
-"""How long a run must take for its waves to be counted by it."""
+"""About how long one measurement takes; a wave that takes longer is one."""
+PROBES: Final = 10
+"""A run that took this part of a measurement tells how many waves one takes."""
 WAVES_MOST: Final = 1 << 20
 ROUNDS: Final = 7
 DIGITS: Final = 4
@@ -48,6 +48,7 @@ class Options:
     engine: str = "wasmtime"
     against: tuple[str, ...] = ("floor",)
     rounds: int = ROUNDS
+    measured_s: float = MEASURED_S
 
 
 @dataclass
@@ -75,13 +76,13 @@ def measure(options: Options, told: Callable[[str], None] = lambda _text: None) 
         profile = job_profile(job, own, options.engine, options.workers)
         competitors = [Competitor(name) for name in dict.fromkeys(options.against)]
         for competitor in competitors:
-            _open(competitor, job, folder, stack, told)
+            _open(competitor, job, folder, stack, told, options.measured_s)
         _need_one(competitors)
         told("starting wavelock")
         subject = stack.enter_context(Subject(job, profile, options.record))
         subject.run(DIGEST_WAVES)
         digest = subject.digest
-        waves = enough_waves(subject)
+        waves = enough_waves(subject, options.measured_s)
         before = subject.phases_ns
         laps = _rounds(options.rounds, job, competitors, subject, waves, told)
         phases = {name: ns - before[name] for name, ns in subject.phases_ns.items()}
@@ -116,7 +117,14 @@ def _what(options: Options) -> dict[str, Any]:
     }
 
 
-def _open(competitor: Competitor, job: Job, folder: Path, stack: ExitStack, told: Callable[[str], None]) -> None:
+def _open(
+    competitor: Competitor,
+    job: Job,
+    folder: Path,
+    stack: ExitStack,
+    told: Callable[[str], None],
+    measured_s: float,
+) -> None:
     own = folder / competitor.name
     own.mkdir()
     told(f"starting {competitor.name}")
@@ -124,7 +132,7 @@ def _open(competitor: Competitor, job: Job, folder: Path, stack: ExitStack, told
         competitor.child = open_competitor(competitor.name, job, own, told)
         stack.callback(competitor.child.close)
         competitor.child.run(2)
-        competitor.waves = enough_waves(competitor.child)
+        competitor.waves = enough_waves(competitor.child, measured_s)
     except LeftOut as error:
         competitor.left_out = str(error)
 
@@ -136,12 +144,12 @@ def _need_one(competitors: Sequence[Competitor]) -> None:
         raise EnvironmentFailure(f"there is nothing to measure against: {reasons}")
 
 
-def enough_waves(runs: Runs, measured_s: float = MEASURED_S, probe_s: float = PROBE_S) -> int:
-    """How many waves take about `measured_s`. What it runs to find out is the warm-up."""
-    waves = 1
-    while (lap := runs.run(waves)).ns < probe_s * 1e9 and waves < WAVES_MOST:
+def enough_waves(runs: Runs, measured_s: float) -> int:
+    """How many waves take about `measured_s`, 1 at least. What it runs to find out is the warm-up."""
+    waves, ns = 1, measured_s * 1e9
+    while (lap := runs.run(waves)).ns < ns / PROBES and waves < WAVES_MOST:
         waves *= 4
-    return max(1, round(measured_s * 1e9 * waves / lap.ns))
+    return max(1, round(ns * waves / lap.ns))
 
 
 def _rounds(

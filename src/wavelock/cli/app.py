@@ -187,7 +187,7 @@ def check_conformance(**options: Any) -> int:
 @click.option("--engine", metavar="NAME", default="wasmtime", show_default=True, help="WebAssembly engine.")
 @click.option(
     "--against", multiple=True, metavar="NAME", default=("floor",), show_default=True,
-    help=f"Measure this, too; may be repeated: {', '.join(AGAINST)}. Peers are installed on first use.",
+    help=f"What else is measured; may be repeated. {', '.join(AGAINST)}. Peers are installed on first use.",
 )  # fmt: skip
 @click.option("--rounds", type=click.IntRange(1, 1000), default=7, show_default=True, help="All are measured in each.")
 @json_option

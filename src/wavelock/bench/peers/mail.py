@@ -6,6 +6,7 @@ that asked for another turn, its mail, waits for all, and keeps what they sent f
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -14,7 +15,6 @@ from .protocol import Done, Task
 EVERYBODY = -1
 SINKS = 1
 """`all-to-one` has one sink here, agent 0: peers have no more agents than it can take the messages of."""
-MASK = 2**64 - 1
 
 
 class Answer(NamedTuple):
@@ -31,6 +31,7 @@ class Agent:
         self._number, self._agents = number, task.agents
         self._first = (number + 1).to_bytes(8, "little") + bytes(task.bytes - 8)
         self._seen = 0
+        self._chance = random.Random(number)  # noqa: S311 - whom a message goes to
         turns: dict[str, Callable[[int, list[bytes]], Answer]] = {
             "ring": self._ring,
             "random": self._random,
@@ -49,10 +50,8 @@ class Agent:
         following = (self._number + 1) % self._agents
         return Answer([(following, message) for message in mail])
 
-    def _random(self, wave: int, mail: list[bytes]) -> Answer:
-        entropy = (wave << 32 ^ self._number) * 0x9E3779B97F4A7C15
-        picks = [((entropy + at) * 0x9E3779B97F4A7C15 & MASK) >> 20 for at in range(len(mail))]
-        return Answer([(pick % self._agents, message) for pick, message in zip(picks, mail, strict=True)])
+    def _random(self, _wave: int, mail: list[bytes]) -> Answer:
+        return Answer([(self._chance.randrange(self._agents), message) for message in mail])
 
     def _all_to_one(self, _wave: int, _mail: list[bytes]) -> Answer:
         return Answer([(0, self._first)], again=True) if self._number >= SINKS else Answer([])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 from collections.abc import Callable, Iterable
 
@@ -25,6 +26,7 @@ class Waves:
         self._mail: list[list[bytes]] = [[directory] for _ in range(agents)]
         self._awake: set[int] = set()
         self._call = call
+        self._chance = random.Random(1).getrandbits  # noqa: S311 - entropy of turns
         self._wave = FIRST_WAVE
 
     def run(self, waves: int) -> Done:
@@ -41,8 +43,8 @@ class Waves:
             if not frames and number not in awake:
                 continue
             turns += 1
-            entropy = (self._wave << 32 ^ number) * 0x9E3779B97F4A7C15 & MASK
-            written = call(number, HEADER.pack(self._wave, 0, entropy, number, len(frames)) + b"".join(frames))
+            header = HEADER.pack(self._wave, 0, self._chance(64), number, len(frames))
+            written = call(number, header + b"".join(frames))
             at = 0
             while at < len(written):
                 size, kind, _, peer, tag = FRAME.unpack_from(written, at)

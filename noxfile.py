@@ -59,5 +59,5 @@ def examples(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure everything that `docs/benchmarks.md` shows, draw it, and measure what the deterministic form costs."""
     session.install("-e", ".[bench]")
-    session.run("python", "benchmarks/suite.py", *(session.posargs or ["--quick"]))
+    session.run("python", "-m", "benchmarks.suite", *(session.posargs or ["--quick"]))
     session.run("python", "benchmarks/form.py", "--check")

@@ -11,7 +11,7 @@ import pytest
 
 from wavelock.bench import environments
 from wavelock.bench.children import LeftOut
-from wavelock.bench.environments import environment_folder, environment_python, first_error
+from wavelock.bench.environments import environment_folder, environment_python, error_line
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the Python that is played is a shell script")
 PYTHON = """#!/bin/sh
@@ -111,10 +111,10 @@ def test_no_folder(play: Play, requirements: Path, tmp_path: Path) -> None:
     [
         ("", "it said nothing"),
         ("\n  first\nsecond", "first"),
-        ("note\nERROR: this\nERROR: that", "ERROR: this"),
-        ("note\nerror: subprocess-exited-with-error", "error: subprocess-exited-with-error"),
+        ("note\nERROR: this\nERROR: that\nhint", "ERROR: that"),
+        ("note\nError", "note"),
         ("x" * 1000, "x" * 300),
     ],
 )
 def test_the_line_that_says_what_is_wrong(text: str, line: str) -> None:
-    assert first_error(text) == line
+    assert error_line(text) == line

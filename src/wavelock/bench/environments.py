@@ -66,10 +66,10 @@ def _run(name: str, command: list[str]) -> None:
     except subprocess.TimeoutExpired:
         raise LeftOut(f"{name} cannot be installed: not done within {INSTALL_TIMEOUT_S} s") from None
     if done.returncode:
-        raise LeftOut(f"{name} cannot be installed: {first_error(done.stderr or done.stdout)}")
+        raise LeftOut(f"{name} cannot be installed: {error_line(done.stderr or done.stdout)}")
 
 
-def first_error(text: str) -> str:
-    """The line that says what is wrong: pip's first error, else the first line there is."""
+def error_line(text: str) -> str:
+    """The line that says what is wrong: pip's last error, which sums up those before it, else the first line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()] or ["it said nothing"]
-    return next((line for line in lines if line.lower().startswith("error")), lines[0])[:REASON_CHARACTERS]
+    return next((line for line in reversed(lines) if line.startswith("ERROR")), lines[0])[:REASON_CHARACTERS]

@@ -57,7 +57,7 @@ def examples(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure turns against wasmtime-py used plainly, and what the deterministic form costs."""
-    session.install("-e", ".")
-    session.run("python", "benchmarks/turns.py", *session.posargs)
+    """Measure everything that `docs/benchmarks.md` shows, draw it, and measure what the deterministic form costs."""
+    session.install("-e", ".[bench]")
+    session.run("python", "-m", "benchmarks.suite", *(session.posargs or ["--quick"]))
     session.run("python", "benchmarks/form.py", "--check")

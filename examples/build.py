@@ -17,12 +17,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ["-target", "wasm32-freestanding", "-O2", "-nostdlib", "-Wl,--no-entry", "-Wl,--strip-all"]
 MARK = "// build: "
+FOLDERS = ("benchmarks/kernels", "examples", "src/wavelock/wasm_engines")
 FLAGS = [*TARGET, "-Wall", "-Wextra", "-Werror", "-I", "guests/c"]
 
 
 def sources() -> list[Path]:
     """Every source, in order of their paths."""
-    return sorted(path for folder in ("benchmarks/kernels", "examples", "src") for path in (ROOT / folder).rglob("*.c"))
+    return sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.c"))
 
 
 def build(source: Path, target: Path) -> None:

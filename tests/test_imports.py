@@ -12,6 +12,8 @@ SOURCE = Path(__file__).parents[1] / "src" / "wavelock"
 FAMILIES = ("wasm_engines", "schedulers", "transports", "models", "workers")
 INTERFACES = {("wavelock.workers", "wavelock.transports.interface")}
 """Workers hand out a transport's endpoints: they may know that interface, and nothing else of it."""
+PEERS = SOURCE / "bench" / "peers"
+"""Programs for environments without Wavelock: they import each other, relatively, and nothing else of it."""
 KERNEL = ("kernel", "effects", "mailboxes", "population", "outbox", "digest", "store", "wave")
 NOT_SANS_IO = {
     *("anyio", "asyncio", "concurrent", "datetime", "io", "locale", "multiprocessing", "os", "pathlib", "queue"),
@@ -30,10 +32,11 @@ def imports_of(path: Path) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: imports are absolute"
+            assert node.level == 0 or path.parent == PEERS, f"{path}: imports are absolute"
             assert node.module is not None
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            name = f"{module_name(PEERS)}.{node.module}" if node.level else node.module
+            yield name
+            yield from (f"{name}.{alias.name}" for alias in node.names)
 
 
 def files_of(folder: str) -> list[Path]:
@@ -94,6 +97,36 @@ def test_the_conformance_suite_imports_no_family() -> None:
         if "fuzz" not in path.parts  # which compares engines below the registry
         for name in imports_of(path)
         if family_of(name)
+    ]
+    assert found == []
+
+
+def test_the_benchmarks_leave_the_command_line_alone() -> None:
+    found = [
+        f"{module_name(path)} imports {name}"
+        for path in files_of("bench")
+        for name in imports_of(path)
+        if within(name, "wavelock.cli")
+    ]
+    assert found == []
+
+
+def test_nothing_but_the_command_line_imports_the_benchmarks() -> None:
+    found = [
+        f"{module_name(path)} imports {name}"
+        for path in files_of(".")
+        for name in imports_of(path)
+        if within(name, "wavelock.bench") and path.relative_to(SOURCE).parts[0] not in ("bench", "cli")
+    ]
+    assert found == []
+
+
+def test_peers_import_nothing_of_wavelock() -> None:
+    found = [
+        f"{module_name(path)} imports {name}"
+        for path in files_of("bench/peers")
+        for name in imports_of(path)
+        if within(name, "wavelock") and not within(name, "wavelock.bench.peers")
     ]
     assert found == []
 

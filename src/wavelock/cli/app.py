@@ -20,6 +20,9 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON obj
 set_option = click.option(
     "--set", "settings", multiple=True, metavar="KEY.PATH=VALUE", help="Override any key of the profile."
 )
+WORKS = ("ring", "random", "all-to-one", "broadcast", "compute")
+AGAINST = ("floor", "pooled-floor", "wasmtime-py", "extism", "ray", "pykka", "autogen-core")
+"""As `wavelock.bench` has them; importing it would cost every command the start of an engine's bindings."""
 SECTIONS = ("agents", "waves", "logs", "faults", "state", "outputs", "inputs", "inference", "modules")
 
 
@@ -170,6 +173,29 @@ def check_conformance(**options: Any) -> int:
     from wavelock.cli.conformance import conformance
 
     return conformance(**options)
+
+
+@app.command("bench")
+@click.option("--work", metavar="NAME", default="ring", show_default=True, help=f"What agents do: {', '.join(WORKS)}.")
+@click.option("--agents", type=int, default=1000, show_default=True, help="2 to 1,000,000 of them.")
+@click.option(
+    "--bytes", "message_bytes", type=int, default=16, show_default=True,
+    help="Of a message: a multiple of 8 from 16 to 4096.",
+)  # fmt: skip
+@click.option("--workers", type=click.IntRange(1, 4096), default=1, show_default=True, help="Threads of Wavelock's.")
+@click.option("--record", is_flag=True, help="With a run file, which is removed in the end.")
+@click.option("--engine", metavar="NAME", default="wasmtime", show_default=True, help="WebAssembly engine.")
+@click.option(
+    "--against", multiple=True, metavar="NAME", default=("floor",), show_default=True,
+    help=f"What else is measured; may be repeated. {', '.join(AGAINST)}. Peers are installed on first use.",
+)  # fmt: skip
+@click.option("--rounds", type=click.IntRange(1, 1000), default=7, show_default=True, help="All are measured in each.")
+@json_option
+def run_bench(**options: Any) -> int:
+    """Measure what a turn and its message cost, against a plain C loop and other frameworks."""
+    from wavelock.cli.bench import bench
+
+    return bench(**options)
 
 
 @app.command("plugins")

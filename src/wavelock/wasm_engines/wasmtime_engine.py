@@ -24,7 +24,7 @@ from wavelock.wasm_engines.hub.mailboxes import HubMailboxes, configure_for_hub,
 from wavelock.wasm_engines.hub.shard import HubShard
 from wavelock.wasm_engines.loop import LoopShard
 from wavelock.wasm_engines.wasmtime_instance import alone
-from wavelock.wasm_engines.wasmtime_modules import compiled
+from wavelock.wasm_engines.wasmtime_modules import compiled, trust
 
 GUARDED_AGENTS: Final = 4096
 """Above this many agents `auto` takes the dense layout: address space and mappings run out some way past 10,000."""
@@ -87,7 +87,13 @@ class WasmtimeEngine:
                 self._engine = wasmtime.Engine(self._config())
             return self._engine
 
-    def _config(self) -> wasmtime.Config:
+    def _compiler(self) -> wasmtime.Engine:
+        """Compiles the hub's own modules for the engine."""
+        config = self._config(pooled=False)
+        trust(config)
+        return wasmtime.Engine(config)
+
+    def _config(self, *, pooled: bool = True) -> wasmtime.Config:
         config = wasmtime.Config()
         config.max_wasm_stack = self._stack_bytes
         # wasmtime aborts the process where the stack of async calls, which we make none of, is not larger.
@@ -105,6 +111,9 @@ class WasmtimeEngine:
             wasmtime._ffi.wasmtime_config_memory_reservation_set(config.ptr(), self._reservation)
             wasmtime._ffi.wasmtime_config_memory_guard_size_set(config.ptr(), 0)
             if self._in_hub:
+                # A copy-on-write image is a mapping for each instance, of which Linux allows some 65,000.
+                wasmtime._ffi.wasmtime_config_memory_init_cow_set(config.ptr(), False)
+            if self._in_hub and pooled:
                 self._use_pool(config)
         wasmtime._ffi.wasmtime_config_memory_may_move_set(config.ptr(), False)
         return config
@@ -112,8 +121,6 @@ class WasmtimeEngine:
     def _use_pool(self, config: wasmtime.Config) -> None:
         """Take instances and memories from one pool each: one mapping for all, and no call of the host for one."""
         ffi = wasmtime._ffi
-        # A copy-on-write image is a mapping for each instance, of which Linux allows some 65,000.
-        ffi.wasmtime_config_memory_init_cow_set(config.ptr(), False)
         # Instances that are over, and those that move to another store, are there as well (see `HubShard`).
         instances = POOL_FACTOR * self._agents + POOL_SPARE
         check_address_space(instances * self._reservation)
@@ -156,13 +163,17 @@ class WasmtimeEngine:
     def mailboxes(self, homes: Homes) -> Mailboxes:
         """See `interface.Engine`. Shards opened from now on reach them."""
         self._in_hub = True
-        self._mailboxes = HubMailboxes(self._opened(), self._hub_cache, self._key, homes, shared=True)
+        self._mailboxes = HubMailboxes(
+            self._opened(), self._hub_cache, self._key, homes, shared=True, compiler=self._compiler
+        )
         return self._mailboxes
 
     def _courier(self, agents: int) -> wasmtime.Module:
         with self._lock:
             if agents not in self._couriers:
-                self._couriers[agents] = courier_module(self._opened(), self._hub_cache, self._key, agents)
+                self._couriers[agents] = courier_module(
+                    self._opened(), self._hub_cache, self._key, agents, self._compiler
+                )
             return self._couriers[agents]
 
     @property

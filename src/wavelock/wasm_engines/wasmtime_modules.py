@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import lru_cache
 
 import wasmtime
@@ -11,10 +12,17 @@ from wasmtime import _ffi as ffi
 from wavelock.core.cache import ModuleCache
 
 
-def compiled(engine: wasmtime.Engine, cache: ModuleCache | None, key: str, data: bytes | str) -> wasmtime.Module:
+def compiled(
+    engine: wasmtime.Engine,
+    cache: ModuleCache | None,
+    key: str,
+    data: bytes | str,
+    compiler: Callable[[], wasmtime.Engine] | None = None,
+) -> wasmtime.Module:
     """A module, from the cache where it was compiled before. Raises WasmtimeError.
 
-    key: what tells the module and the engine's configuration from others. data: bytes, or WebAssembly text.
+    key: what tells the module and the engine's configuration from others. data: bytes, or WebAssembly text. compiler:
+    an engine that compiles it in the place of the one that runs it.
     """
     key = f"{_build()} {key}"
     stored = cache.load(key) if cache else None
@@ -23,10 +31,20 @@ def compiled(engine: wasmtime.Engine, cache: ModuleCache | None, key: str, data:
             return wasmtime.Module.deserialize(engine, stored)
         except wasmtime.WasmtimeError:
             pass  # written by another build of wasmtime: compile anew and overwrite
-    module = wasmtime.Module(engine, data)
+    module = wasmtime.Module(engine if compiler is None else compiler(), data)
+    if not cache and compiler is None:
+        return module
+    made = bytes(module.serialize())
     if cache:
-        cache.store(key, bytes(module.serialize()))
-    return module
+        cache.store(key, made)
+    return module if compiler is None else wasmtime.Module.deserialize(engine, made)
+
+
+def trust(config: wasmtime.Config) -> None:
+    """Let an engine compile modules of our own: without what keeps a program from reading, by what the processor does
+    ahead of its checks, the memory of others. Agents are compiled with it, though none has a clock to see it by.
+    """
+    ffi.wasmtime_config_cranelift_flag_set(config.ptr(), b"enable_heap_access_spectre_mitigation", b"false")
 
 
 @lru_cache(maxsize=1)

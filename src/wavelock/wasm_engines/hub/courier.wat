@@ -67,12 +67,14 @@
         (if (i32.le_u (local.get $result) (local.get $most))
           (then (memory.copy $hub $agent (local.get $to) (local.get $outbox) (local.get $result))))
         (return (local.get $result))))
+    ;; By 4 bytes: processors hand on what was just stored only to loads that are no wider, and a frame's fields are 4 bytes.
     (local.set $end (i32.add (local.get $to) (local.get $result)))
     (block $taken
       (br_if $taken (i32.gt_u (local.get $result) (local.get $most)))
       (loop $words
         (br_if $taken (i32.ge_u (local.get $to) (local.get $end)))
-        (i64.store $hub (local.get $to) (i64.load $agent (local.get $outbox)))
+        (i32.store $hub (local.get $to) (i32.load $agent (local.get $outbox)))
+        (i32.store $hub offset=4 (local.get $to) (i32.load $agent offset=4 (local.get $outbox)))
         (local.set $to (i32.add (local.get $to) (i32.const 8)))
         (local.set $outbox (i32.add (local.get $outbox) (i32.const 8)))
         (br $words)))

@@ -387,41 +387,6 @@ EXPORT(pack) u32 pack(void) {
 
 /* ---- outboxes ---- */
 
-/* Whether the frame between `at` and `end` is one that the ABI allows. */
-static inline bool is_frame(u32 at, u32 end) {
-    if (end - at < sizeof(frame_t)) return false;
-    const frame_t *frame = AT(frame_t, at);
-    const u8 *payload = (u8 *)(frame + 1);
-    u32 length = frame->len, room = end - at - sizeof(frame_t);
-    if (length > room || ((length + 7) & ~7u) > room || frame->flags) return false;
-    for (u32 pad = length; pad & 7; pad++)
-        if (payload[pad]) return false;
-    switch (frame->kind) {
-    case SEND:
-    case PUBLISH:
-    case INFER:
-    case SPAWN:
-        return true;
-    case PUT:
-        return !frame->peer && length >= 2 && 2u + (payload[0] | payload[1] << 8) <= length;
-    case GET:
-    case WATCH:
-        return !frame->peer;
-    case STOP:
-        return !length;
-    case TIMER:
-        return !frame->peer && length == 8;
-    case LOG:
-        return frame->peer < 5;
-    case YIELD:
-        return !frame->peer && !length;
-    case EXIT:
-        return !frame->peer && length == 4;
-    default:
-        return false;
-    }
-}
-
 static inline u32 frame_end(u32 at) { return at + sizeof(frame_t) + ((AT(frame_t, at)->len + 7) & ~7u); }
 
 static inline bool may_publish(const box_t *box, u32 topic) {
@@ -438,35 +403,71 @@ static inline bool is_too_far(const frame_t *effect) {
     return control->wave >= LAST_WAVE || waves_of(effect) > LAST_WAVE - control->wave;
 }
 
+/* What the ABI says of a frame of some other kind than SEND, and its marks. */
+static u32 survey_frame(const box_t *box, const frame_t *frame) {
+    const u8 *payload = (const u8 *)(frame + 1);
+    bool sound = true, here = false;
+    u32 marks = 0;
+    switch (frame->kind) {
+    case PUBLISH:
+        here = may_publish(box, frame->peer) && frame->len <= group_of(box)->message;
+        marks = WITH_GRANTS | PUBLISHES;
+        break;
+    case INFER:
+    case SPAWN:
+        marks = WITH_GRANTS;
+        break;
+    case PUT:
+        sound = !frame->peer && frame->len >= 2 && 2u + (payload[0] | payload[1] << 8) <= frame->len;
+        marks = WITH_GRANTS;
+        break;
+    case GET:
+    case WATCH:
+        sound = !frame->peer;
+        marks = WITH_GRANTS;
+        break;
+    case STOP:
+        sound = !frame->len;
+        marks = WITH_GRANTS;
+        break;
+    case TIMER:
+        sound = !frame->peer && frame->len == 8;
+        here = sound && !is_too_far(frame);
+        break;
+    case LOG:
+        sound = frame->peer < 5;
+        break;
+    case YIELD:
+        sound = !frame->peer && !frame->len;
+        here = true;
+        break;
+    case EXIT:
+        sound = !frame->peer && frame->len == 4;
+        break;
+    default:
+        sound = false;
+    }
+    return sound ? marks | (here ? 0 : FOR_KERNEL) : IS_MALFORMED;
+}
+
 /* The marks of an outbox: FOR_KERNEL where some effect cannot be done here, whatever its receivers say. */
 static inline u32 survey(const box_t *box, u32 at, u32 end) {
     u32 marks = 0;
-    for (; at < end; at = frame_end(at)) {
-        if (!is_frame(at, end)) return IS_MALFORMED;
+    while (at < end) {
         const frame_t *frame = AT(frame_t, at);
-        bool here = true;
-        switch (frame->kind) {
-        case SEND:
-            here = frame->peer < control->agents && frame->len <= group_of(box)->message;
-            break;
-        case PUBLISH:
-            here = may_publish(box, frame->peer) && frame->len <= group_of(box)->message;
-            marks |= WITH_GRANTS | PUBLISHES;
-            break;
-        case TIMER:
-            here = !is_too_far(frame);
-            break;
-        case YIELD:
-            break;
-        case LOG:
-        case EXIT:
-            here = false;
-            break;
-        default:
-            here = false;
-            marks |= WITH_GRANTS;
+        u32 room = end - at - sizeof(frame_t);
+        if (end - at < sizeof(frame_t) || frame->len > room || frame->flags) return IS_MALFORMED;
+        u32 padded = (frame->len + 7) & ~7u;
+        if (padded > room) return IS_MALFORMED;
+        at += sizeof(frame_t) + padded;
+        if (frame->len & 7 && *AT(u64, at - 8) >> 8 * (frame->len & 7)) return IS_MALFORMED;  /* its padding is zeros */
+        if (frame->kind == SEND) {
+            if (frame->peer >= control->agents || frame->len > group_of(box)->message) marks |= FOR_KERNEL;
+            continue;
         }
-        if (!here) marks |= FOR_KERNEL;
+        u32 found = survey_frame(box, frame);
+        if (found & IS_MALFORMED) return IS_MALFORMED;
+        marks |= found;
     }
     return marks;
 }
@@ -532,67 +533,85 @@ EXPORT(take_bounced) u32 take_bounced(worker_t *worker, u32 agent) {
     return place;
 }
 
-static inline u32 place_of(const worker_t *worker, u32 turn) {
-    return worker->places ? AT(u32, worker->places)[turn] : worker->place + turn;
-}
-
 enum { AHEAD = 16 }; /* turns */
 
-/* Touch what the next turns will read, so that memory brings it all at once: a turn by itself waits for its mailbox, its
- * letters, its courier, its instance and its inbox, one after the other. Answers before which turn to do it again. */
-static inline u32 look_ahead(worker_t *worker) {
-    const u32 *plan = AT(u32, control->plan);
-    u32 turn = worker->turn, end = worker->turns - turn > AHEAD ? turn + AHEAD : worker->turns;
+/* Touch what the turns from one to before another will read, so that memory brings it all at once: a turn by itself waits
+ * for its mailbox, its letters, its courier, its instance and its inbox, one after the other. */
+static inline u64 look_ahead(const u32 *plan, const u32 *places, u32 turn, u32 end) {
     u64 sum = 0;
     while (turn < end) {
-        const box_t *first = box_of(plan[place_of(worker, turn)]);
-        u32 agents = 0;
+        const box_t *first = box_of(plan[places ? places[turn] : turn]);
+        u32 couriers = first->first_courier, inbox = first->inbox, outbox = first->outbox, agents = 0;
         for (; turn < end; turn++) {
-            const box_t *box = box_of(plan[place_of(worker, turn)]);
-            if (box->first_courier != first->first_courier || box->inbox != first->inbox || box->outbox != first->outbox) break;
+            const box_t *box = box_of(plan[places ? places[turn] : turn]);
+            if (box->first_courier != couriers || box->inbox != inbox || box->outbox != outbox) break;
             if (box->frames) sum += letter_at(box->first)->bytes;
-            if (box->courier) agents |= 1u << (box->courier - box->first_courier - 1);
+            if (box->courier) agents |= 1u << (box->courier - couriers - 1);
         }
-        if (first->first_courier) sum += ((touch_t)(uintptr_t)first->first_courier)(agents, first->inbox, first->outbox);
+        if (agents) sum += ((touch_t)(uintptr_t)couriers)(agents, inbox, outbox);
     }
-    worker->left = sum; /* or it would be left out */
-    return end;
+    return sum;
+}
+
+/* Take some frames off a mailbox whose inbox does not hold all. Answers how many; -1 where one never fits. */
+static int32_t take_some(box_t *box, log_t *log) {
+    u32 bytes, left = box->frames;
+    int32_t some = fitting(box, &bytes);
+    if (some < 0) return some;
+    log->live -= bytes + sizeof(letter_t) * (u32)some;
+    for (int32_t at = some; at; at--) box->first = letter_at(box->first)->next;
+    box->frames = left - (u32)some;
+    box->bytes -= bytes;
+    if (!box->frames) box->last = 0;
+    return some;
 }
 
 /* Let a worker's agents take their turns, from where it stopped last. A trap leaves `turn` at the agent that caused it,
  * whose mail is taken by then. */
 EXPORT(turns) u32 turns(worker_t *worker) {
-    const u32 *plan = AT(u32, control->plan);
+    const u32 *plan = AT(u32, control->plan), *places = worker->places ? AT(u32, worker->places) : 0;
     u32 *lengths = AT(u32, control->lengths), *outs = AT(u32, control->outs), *hashes = AT(u32, control->hashes);
     u64 *fuel = AT(u64, control->fuel);
     u8 *ready = AT(u8, control->ready), *marks = AT(u8, control->marks);
     log_t *log = log_of(worker->number);
-    u32 seen = worker->turn;
-    for (; worker->turn < worker->turns; worker->turn++) {
-        if (worker->turn == seen) seen = look_ahead(worker);
-        u32 place = place_of(worker, worker->turn), agent = plan[place];
+    u32 turn = worker->turn, count = worker->turns, seen = turn;
+    u32 out = worker->out + worker->at, limit = worker->out + worker->out_bytes;
+    if (!places) plan += worker->place, lengths += worker->place, outs += worker->place, fuel += worker->place;
+    if (!places) hashes += worker->place, marks += worker->place;
+    enum stop stop = DONE;
+    worker->header.wave = control->wave;
+    worker->header.time_ns = control->time_ns;
+    for (; turn < count; turn++) {
+        if (turn == seen) {
+            seen = count - turn > AHEAD ? turn + AHEAD : count;
+            worker->left = look_ahead(plan, places, turn, seen);  /* kept, or it would be left out */
+        }
+        u32 place = places ? places[turn] : turn, agent = plan[place];
         box_t *box = box_of(agent);
-        if (worker->at + box->outbox_bytes > worker->out_bytes) return GROW;
+        if (box->outbox_bytes > limit - out) {
+            stop = GROW;
+            break;
+        }
         u32 letter = box->first, frames = box->frames;
         if (box->bytes <= box->room) {
             log->live -= box->bytes + sizeof(letter_t) * frames;
             box->first = box->last = box->frames = box->bytes = 0;
             ready[agent] = 0;
         } else {
-            u32 bytes, left = box->frames;
-            int32_t some = fitting(box, &bytes);
-            if (some < 0) return BOUNCE;
+            int32_t some = take_some(box, log);
+            if (some < 0) {
+                stop = BOUNCE;
+                break;
+            }
             frames = (u32)some;
-            log->live -= bytes + sizeof(letter_t) * frames;
-            for (u32 at = frames; at; at--) box->first = letter_at(box->first)->next;
-            box->frames = left - frames;
-            box->bytes -= bytes;
-            if (!box->frames) box->last = 0;
             ready[agent] = box->frames != 0;
         }
-        if (!box->courier) return ABSENT;
-        worker->header.wave = control->wave;
-        worker->header.time_ns = control->time_ns;
+        worker->turn = turn;
+        worker->at = out - worker->out;
+        if (!box->courier) {
+            stop = ABSENT;
+            break;
+        }
         worker->header.entropy = mix((control->entropy + agent) * GOLDEN + GOLDEN);
         worker->header.self = agent;
         worker->header.frames = frames;
@@ -600,22 +619,27 @@ EXPORT(turns) u32 turns(worker_t *worker) {
         u64 given = budget - box->spent;
         box->spent = 0;
         courier_t carry = (courier_t)(uintptr_t)box->courier;
-        u32 out = worker->out + worker->at;
         u32 result = (u32)carry(letter, frames, box->inbox, box->outbox, box->outbox_bytes, out, given);
-        fuel[place] = budget - worker->left;
+        u64 used = budget - worker->left;
+        fuel[place] = used;
         lengths[place] = result;
-        if (result > box->outbox_bytes) return BAD_RESULT;
+        if (result > box->outbox_bytes) {
+            stop = BAD_RESULT;
+            break;
+        }
         outs[place] = out;
-        u32 found = survey(box, out, out + result);
-        marks[place] = (u8)found;
-        worker->marks |= found;
-        u64 work = 1 + (budget - worker->left) / WORK;
+        u32 mark = survey(box, out, out + result);
+        marks[place] = (u8)mark;
+        worker->marks |= mark;
+        u64 work = 1 + used / WORK;
         box->work += work < MOST_WORK ? (u32)work : MOST_WORK;
         if (control->hashing) hashes[place] = hash_of(out, result);
-        worker->at += result;
+        out += result;
     }
-    if (!log->live) log->end = log->begin;
-    return DONE;
+    worker->turn = turn;
+    worker->at = out - worker->out;
+    if (!stop && !log->live) log->end = log->begin;
+    return stop;
 }
 
 /* ---- commit, by one worker or several ---- */

@@ -25,7 +25,7 @@ from wavelock.core.shard import Bytes, Turns, U8Array, U32Array, U64Array, gathe
 from wavelock.core.turns import WaveHeader
 from wavelock.wasm_engines.hub.memory import PAGE_BYTES, PAGES, HubMemory, Part
 from wavelock.wasm_engines.wasmtime_calls import function_of
-from wavelock.wasm_engines.wasmtime_modules import compiled
+from wavelock.wasm_engines.wasmtime_modules import compiled, trust
 
 CONTROL: Final = (
     "agents", "boxes", "ready", "homes", "was_ready", "groups", "topics", "grants", "lists", "members", "logs",
@@ -130,14 +130,22 @@ def open_mailboxes() -> Mailboxes:
     """Mailboxes of their own, beside whatever engine runs the agents. Raises EnvironmentFailure."""
     config = wasmtime.Config()
     configure_for_hub(config)
-    return HubMailboxes(wasmtime.Engine(config), ModuleCache("hub"), "alone", Homes(), shared=False)
+    trust(config)
+    engine = wasmtime.Engine(config)
+    return HubMailboxes(engine, ModuleCache("hub"), "alone", Homes(), shared=False, compiler=None)
 
 
-def courier_module(engine: wasmtime.Engine, cache: ModuleCache | None, key: str, agents: int) -> wasmtime.Module:
+Compiler = Callable[[], wasmtime.Engine] | None
+"""See `wasmtime_modules.compiled`."""
+
+
+def courier_module(
+    engine: wasmtime.Engine, cache: ModuleCache | None, key: str, agents: int, compiler: Compiler
+) -> wasmtime.Module:
     """A courier for so many agents, compiled. key: what tells the engine's configuration from others."""
     source = Path(__file__).with_name("courier.wat").read_text(encoding="utf-8")
     text = courier_text(source, agents)
-    return compiled(engine, cache, f"{key} {blake3(text.encode()).hexdigest()}", text)
+    return compiled(engine, cache, f"{key} trusted {blake3(text.encode()).hexdigest()}", text, compiler)
 
 
 def courier_text(source: str, agents: int) -> str:
@@ -161,14 +169,21 @@ class HubMailboxes:
     """A `core.turns.SharingMailboxes`."""
 
     def __init__(
-        self, engine: wasmtime.Engine, cache: ModuleCache | None, key: str, homes: Homes, *, shared: bool
+        self,
+        engine: wasmtime.Engine,
+        cache: ModuleCache | None,
+        key: str,
+        homes: Homes,
+        *,
+        shared: bool,
+        compiler: Compiler,
     ) -> None:
         """key: what tells the engine's configuration from others. homes: of agents, on shards of the same engine where
         these are `shared` with it, on one otherwise.
         """
         self.engine = engine
         data = Path(__file__).with_name("hub.wasm").read_bytes()
-        self.module = compiled(engine, cache, f"{key} {blake3(data).hexdigest()}", data)
+        self.module = compiled(engine, cache, f"{key} trusted {blake3(data).hexdigest()}", data, compiler)
         self.memory = memory = HubMemory(engine)
         self.shared = shared
         self.hashing = False

@@ -17,6 +17,7 @@ import numpy as np
 
 from wavelock._version import VERSION
 from wavelock.core.abi import FRAME_HEADER, TURN_HEADER, DirectoryKind, directory_row
+from wavelock.core.beside import BesideThread
 from wavelock.core.digest import header_digest
 from wavelock.core.errors import PluginError
 from wavelock.core.events import RunStarted
@@ -24,7 +25,7 @@ from wavelock.core.form import FORM_VERSION
 from wavelock.core.form.limits import NATIVE_RATIO, NATIVE_RESERVE_BYTES
 from wavelock.core.homes import Homes
 from wavelock.core.inputs import LiveFeed, cut_records
-from wavelock.core.kernel import Kernel
+from wavelock.core.kernel import Beside, Kernel
 from wavelock.core.mailboxes import Mailboxes
 from wavelock.core.modules import Module, digests, load_modules
 from wavelock.core.population import Group
@@ -126,7 +127,12 @@ def most_agents(profile: Profile) -> int:
 
 
 def build_kernel(
-    profile: Profile, groups: Sequence[Group], registry: Registry, header: bytes, mailboxes: Mailboxes
+    profile: Profile,
+    groups: Sequence[Group],
+    registry: Registry,
+    header: bytes,
+    mailboxes: Mailboxes,
+    beside: Beside = lambda task: task,
 ) -> Kernel:
     """The kernel of a profile, before its first wave."""
     from wavelock.schedulers.interface import GroupInfo
@@ -147,6 +153,7 @@ def build_kernel(
         seed=profile.run.seed,
         wave_ns=profile.run.wave_ns,
         header=header,
+        beside=beside,
     )
 
 
@@ -202,7 +209,8 @@ def assemble(profile: Profile, registry: Registry, sources: Sources) -> Parts:
         )
         homes = Homes(profile.workers.count, sum(group.count for group in profile.agents))
         mailboxes = undo.enter_context(contextlib.closing(_mailboxes(engine, workers, registry, homes)))
-        kernel = build_kernel(profile, groups, registry, header, mailboxes)
+        beside = undo.enter_context(contextlib.closing(BesideThread()))
+        kernel = build_kernel(profile, groups, registry, header, mailboxes, beside)
         links = workers.start(profile.workers.count, transport, lambda: ShardService(engine.open_shard), stack_bytes)
         shards = ShardSet(links, group_plans(groups, sources.modules), homes)
         feed = undo.enter_context(contextlib.closing(sources.make_feed(kernel)))
@@ -224,7 +232,7 @@ def assemble(profile: Profile, registry: Registry, sources: Sources) -> Parts:
         feed=feed,
         inference=sources.inference,
         journal=journal,
-        closables=[feed, sources.inference, workers, transport, engine, mailboxes],
+        closables=[feed, sources.inference, beside, workers, transport, engine, mailboxes],
         tell=registry.tell,
         outputs_kept=profile.limits.outputs,
         first_agents=first_agents(profile),

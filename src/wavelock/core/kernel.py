@@ -11,7 +11,8 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -29,8 +30,11 @@ from wavelock.core.shard import Turns, U32Array
 from wavelock.core.turns import Outcome, WaveHeader
 from wavelock.core.wave import Answered, FaultRow, Input, Request, WaveRecord
 
+Beside = Callable[[Callable[[], bytes]], Callable[[], bytes]]
 _NO_WAVE: Final = -1
 _NOBODY: Final = np.zeros(0, np.uint32)
+BESIDE_TURNS: Final = 1 << 15
+"""From so many turns on a digest is taken beside the commit: to wake a thread takes as long as a few thousand."""
 RESERVED_FRAMES: Final = 64
 RESERVED_BYTES: Final = 64 << 10
 """What a mailbox holds past its limits for the world outside alone, so that no agent can keep it out by a flood."""
@@ -66,8 +70,12 @@ class Kernel:
         seed: int,
         wave_ns: int,
         header: bytes,
+        beside: Beside = lambda task: task,
     ) -> None:
-        """counts: agents of each group at the start. latencies: of each model. header: the first link of the chain."""
+        """counts: agents of each group at the start. latencies: of each model. header: the first link of the chain.
+
+        beside: begins something that may go on beside the caller, and answers a function that waits for its outcome.
+        """
         self.population = Population(groups)
         self.mailboxes = mailboxes
         self.header = self.digest = header
@@ -78,6 +86,7 @@ class Kernel:
         self._scheduler_name = scheduler_name
         self._seed = seed
         self._wave_ns = wave_ns
+        self._beside = beside
         self.batches: list[DueBatch] = []
         for subscribers in topics:
             for group in subscribers:
@@ -266,13 +275,17 @@ class Kernel:
 
     def _apply_all(self, record: WaveRecord, turns: Turns) -> None:
         commit = self.mailboxes.commit(record.plan, turns, self.wave)
-        if commit.aside:
+        digest: Callable[[], bytes] = bytes
+        if commit.settled and commit.aside:
             record.digest = wave_digest(self.digest, record)  # in the meantime
+        elif commit.settled and len(record.plan) >= BESIDE_TURNS:
+            digest = self._beside(partial(wave_digest, self.digest, record))
         while (stop := commit.advance()) is not Stop.DONE:
             if stop is Stop.STALE:
                 self.mailboxes.relist(self.effects.topic_members())
             else:
                 self._serve(stop, commit, record)
+        record.digest = record.digest or digest()
         record.messages += commit.messages
         self.effects.set_timers(commit.timers)
 

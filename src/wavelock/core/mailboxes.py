@@ -83,7 +83,9 @@ class Commit(Protocol):
     receiver: int
     reason: int
     aside: bool
-    """Whether workers do it: `advance` waits for them, and the turns' outcome stays as it is."""
+    """Whether workers do it: `advance` waits for them."""
+    settled: bool
+    """Whether it finds nothing that makes a turn a fault: the wave's digest can be taken meanwhile."""
 
     def advance(self) -> Stop:
         """Go on to the next stop."""
@@ -349,7 +351,7 @@ class PlainMailboxes:
 class _PlainCommit:
     """A commit that leaves everything to the kernel."""
 
-    aside = False
+    aside = settled = False
     messages = 0
     receiver = reason = 0
     timers = np.zeros(0, TIMER)

@@ -13,6 +13,7 @@ import wasmtime
 
 import wavelock
 from helpers import OUTBOX, agent, escaped, yields
+from wavelock.core import kernel
 from wavelock.core.abi import FRAME_HEADER, Outbound, frame
 from wavelock.core.errors import EnvironmentFailure
 from wavelock.core.homes import Homes
@@ -71,6 +72,7 @@ def test_every_workload_is_the_same_turn_by_turn(
         "round-robin", "wasmtime", "shared-memory", workers, 1 if workers == "inline" else 3, "onnx" * workload.models
     )
     monkeypatch.setattr(mailboxes, "MANY_TURNS", 1)  # so that threads commit, too
+    monkeypatch.setattr(kernel, "BESIDE_TURNS", 1)
     setup = Setup(workload, workload.write(tmp_path), combination, Registry(), 7)
     kinds: list[type] = []
 

@@ -475,6 +475,10 @@ static inline u32 survey(const box_t *box, u32 at, u32 end) {
 /* The hash of an outbox that run files keep: as `core/turnrows.py` has it. */
 static inline u32 hash_of(u32 at, u32 bytes) {
     u64 sum = 0, key = GOLDEN, word;
+    if (bytes == 32) { /* a message of 16 bytes: the compiler knows these keys */
+        sum = AT(u64, at)[0] * mix(GOLDEN) + AT(u64, at)[1] * mix(2 * GOLDEN);
+        return (sum + AT(u64, at)[2] * mix(3 * GOLDEN) + AT(u64, at)[3] * mix(4 * GOLDEN)) >> 32;
+    }
     for (; bytes >= 8; at += 8, bytes -= 8, key += GOLDEN) sum += *AT(u64, at) * mix(key);
     for (word = 0; bytes; bytes--) word = word << 8 | AT(u8, at)[bytes - 1];
     return (sum + word * mix(key)) >> 32;

@@ -67,7 +67,7 @@ WORKER: Final = np.dtype([*_WORKER, ("apart", f"V{-WORKER_BYTES % 64 + 64}")])
 """`worker_t`, and as much behind it as keeps workers out of each other's cache lines."""
 LETTER_BYTES: Final = 8
 _DROPS_OLDEST, _DENIED_IS_FAULT = 1, 2
-_FOR_KERNEL, _MALFORMED, _PUBLISHES, FAILED = 1, 2, 8, 16
+_FOR_KERNEL, _MALFORMED, _WITH_GRANTS, _PUBLISHES, FAILED = 1, 2, 4, 8, 16
 """Marks. FAILED: a turn that failed; set by shards."""
 _NEEDS_ONE: Final = _FOR_KERNEL | _MALFORMED | FAILED
 """Marks of a wave that workers cannot commit by themselves."""
@@ -213,8 +213,7 @@ class HubMailboxes:
         self._open_workers()
         self._box_words = memoryview(b"").cast("I")
         self._wave_parts: Sequence[HomePart] = ()
-        self._laid_out = False
-        self._attended = False
+        self._laid_out = self._attended = self._denied_is_fault = False
         self._alone = 0
         self._closed = False
 
@@ -251,6 +250,7 @@ class HubMailboxes:
             rows[at] = (message, group.mailbox_bytes, frames, flags, group.fuel, timers, 0)
             for topic in range(topics):
                 grants[at * topics + topic] = topic in group.topics
+        self._denied_is_fault = any(group.denied_is_fault for group in groups)
         self.words[_WORD["topics"]] = topics
         self.members_changed()
 
@@ -590,7 +590,7 @@ class HubMailboxes:
         self._wide[0] = wave
         if self._laid_out:  # by the workers
             self._laid_out = False
-            return _HubCommit(self, aside=self._begin_aside(len(plan)))
+            return _HubCommit(self, aside=self._begin_aside(len(plan)), settled=self._settled)
         count = self._take_plan(plan)
         self._need("faults", count)[:count] = turns.faults.view(np.uint32)
         self._need("lengths", count)[:count] = turns.outbox_bytes
@@ -599,7 +599,7 @@ class HubMailboxes:
         part.need(len(data))
         part.array.view(np.uint8)[: len(data)] = np.frombuffer(data, np.uint8)
         self._call["survey_all"](part.address)
-        return _HubCommit(self, aside=False)
+        return _HubCommit(self, aside=False, settled=False)
 
     def advance(self) -> Stop:
         """Go on with a commit by one."""
@@ -612,9 +612,19 @@ class HubMailboxes:
 
     # ---- commit by all workers ----
 
+    @property
+    def _marks(self) -> int:
+        """Those of all outboxes of a wave that workers laid out."""
+        return int(np.bitwise_or.reduce(self.rows["marks"]))
+
+    @property
+    def _settled(self) -> bool:
+        marks = self._marks
+        return not (marks & _MALFORMED or (marks & _WITH_GRANTS and self._denied_is_fault))
+
     def _begin_aside(self, turns: int) -> bool:
         """Have workers that attend commit, where they can do it all. Answers whether they do."""
-        marks = int(np.bitwise_or.reduce(self.rows["marks"]))
+        marks = self._marks
         if not self._attended or turns < MANY_TURNS or marks & _NEEDS_ONE:
             return False
         if marks & _PUBLISHES and self.words[_STALE]:
@@ -697,9 +707,10 @@ class HubMailboxes:
 class _HubCommit:
     """A `core.mailboxes.Commit`."""
 
-    def __init__(self, mailboxes: HubMailboxes, *, aside: bool) -> None:
+    def __init__(self, mailboxes: HubMailboxes, *, aside: bool, settled: bool) -> None:
         self._mailboxes = mailboxes
         self._words = mailboxes.words
+        self.settled = settled
         self.aside = self._aside = aside
         for word in (_TURN, _STAGE, _EXITING, _MESSAGES, _WORD["member"]):
             self._words[word] = 0

@@ -21,9 +21,11 @@ from blake3 import blake3
 from wavelock.core.abi import ABI_VERSION, U64
 from wavelock.core.form import FORM_VERSION
 from wavelock.core.profile import Profile
+from wavelock.core.shard import Bytes
 from wavelock.core.wave import WaveRecord
 
 DIGEST_VERSION: Final = 1
+_JOINED_BYTES: Final = 64 << 10
 _INPUT: Final = struct.Struct("<III")
 _ANSWER: Final = struct.Struct("<QIIIIII")
 _COUNTS: Final = struct.Struct("<QIII")
@@ -77,21 +79,26 @@ def _plain(value: Any) -> Any:
 
 def wave_digest(before: bytes, record: WaveRecord) -> bytes:
     """The next link: over the digest before, and a wave's outside inputs, plan, fuel, faults and outboxes."""
-    hasher = blake3(before)
-    hasher.update(_COUNTS.pack(record.wave, len(record.inputs), len(record.answers), len(record.plan)))
+    size = sum(map(len, record.outboxes))
+    pieces: list[Bytes] = [
+        _COUNTS.pack(record.wave, len(record.inputs), len(record.answers), len(record.plan)),
+    ]
     for row in record.inputs:
-        hasher.update(_INPUT.pack(row.agent, row.tag, len(row.payload)) + row.payload)
+        pieces += _INPUT.pack(row.agent, row.tag, len(row.payload)), row.payload
     for answer in record.answers:
         head = _ANSWER.pack(
             answer.request_wave, answer.position, answer.model, answer.agent, answer.tag, answer.reason,
             len(answer.payload),
         )  # fmt: skip
-        hasher.update(head + answer.payload)
+        pieces += head, answer.payload
     columns = ((record.plan, "<u4"), (record.fuel, "<u8"), (record.fault_codes, "<i4"), (record.fault_details, "<i4"),
                (record.outbox_bytes, "<u4"))  # fmt: skip
     for column, dtype in columns:
-        hasher.update(np.ascontiguousarray(column, dtype).view(np.uint8).data)
-    hasher.update(U64.pack(sum(map(len, record.outboxes))))
-    for piece in record.outboxes:
+        pieces.append(np.ascontiguousarray(column, dtype).view(np.uint8).data)
+    pieces += U64.pack(size), *record.outboxes
+    hasher = blake3(before)
+    for piece in (
+        pieces if size > _JOINED_BYTES else (b"".join(pieces),)
+    ):  # a call for each is dear where there is little
         hasher.update(piece)
     return hasher.digest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -102,16 +102,9 @@ class Request(NamedTuple):
     payload: bytes
 
 
-def _empty_u32() -> U32Array:
-    return np.zeros(0, np.uint32)
-
-
-def _empty_u64() -> U64Array:
-    return np.zeros(0, np.uint64)
-
-
-def _empty_i32() -> I32Array:
-    return np.zeros(0, np.int32)
+_NO_U32: Final[U32Array] = np.zeros(0, np.uint32)
+_NO_U64: Final[U64Array] = np.zeros(0, np.uint64)
+_NO_I32: Final[I32Array] = np.zeros(0, np.int32)
 
 
 @dataclass
@@ -125,11 +118,11 @@ class WaveRecord:
     wave: int
     inputs: list[Input] = field(default_factory=list)
     answers: list[Answered] = field(default_factory=list)
-    plan: U32Array = field(default_factory=_empty_u32)
-    fuel: U64Array = field(default_factory=_empty_u64)
-    fault_codes: I32Array = field(default_factory=_empty_i32)
-    fault_details: I32Array = field(default_factory=_empty_i32)
-    outbox_bytes: U32Array = field(default_factory=_empty_u32)
+    plan: U32Array = field(default_factory=lambda: _NO_U32)
+    fuel: U64Array = field(default_factory=lambda: _NO_U64)
+    fault_codes: I32Array = field(default_factory=lambda: _NO_I32)
+    fault_details: I32Array = field(default_factory=lambda: _NO_I32)
+    outbox_bytes: U32Array = field(default_factory=lambda: _NO_U32)
     outboxes: Sequence[Bytes] = ()
     outbox_hashes: U32Array | None = None
     messages: int = 0
@@ -159,7 +152,7 @@ class WaveRecord:
     @property
     def total_fuel(self) -> int:
         """Fuel units of all turns."""
-        return int(self.fuel.sum())
+        return int(np.add.reduce(self.fuel))
 
     @property
     def size_bytes(self) -> int:

@@ -65,6 +65,8 @@ _WORKER: Final[list[tuple[Any, ...]]] = [
 WORKER_BYTES: Final = np.dtype(_WORKER).itemsize
 WORKER: Final = np.dtype([*_WORKER, ("apart", f"V{-WORKER_BYTES % 64 + 64}")])
 """`worker_t`, and as much behind it as keeps workers out of each other's cache lines."""
+_ROW: Final = {name: field[1] // 4 for name, field in (WORKER.fields or {}).items()}
+"""Where the words of a row are: quicker to reach than by name."""
 LETTER_BYTES: Final = 8
 _DROPS_OLDEST, _DENIED_IS_FAULT = 1, 2
 _FOR_KERNEL, _MALFORMED, _WITH_GRANTS, _PUBLISHES, FAILED = 1, 2, 4, 8, 16
@@ -211,6 +213,7 @@ class HubMailboxes:
         self._log_parts = [Part(memory, np.uint8) for _ in range(homes.workers)]
         self.rows = self._need("rows", homes.workers)
         self._open_workers()
+        self._row_words = [self.rows[at : at + 1].view(np.uint32).data for at in range(homes.workers)]
         self._box_words = memoryview(b"").cast("I")
         self._wave_parts: Sequence[HomePart] = ()
         self._laid_out = self._attended = self._denied_is_fault = False
@@ -264,6 +267,7 @@ class HubMailboxes:
             self._log_parts.clear()
             self._timer_parts.clear()
             self.rows = np.zeros(0, WORKER)
+            self._row_words.clear()
             self.words = self._wide = self._box_words = self._scratch = memoryview(b"")
             self.memory.close()
 
@@ -434,23 +438,22 @@ class HubMailboxes:
         self.words[_WORD["hashing"]] = self.hashing
         self._wide[0], self._wide[1], self._wide[2] = header
         self._wave_parts = parts
-        self.rows["turns"] = 0
+        for row in self._row_words:
+            row[_ROW["turns"]] = row[_ROW["turn"]] = row[_ROW["at"]] = row[_ROW["marks"]] = 0
         self._lay_places(parts, count)
-        for part in parts:
-            row = self.rows[part.worker]
-            row["turns"], row["turn"], row["at"], row["marks"] = part.size, 0, 0, 0
 
     def _lay_places(self, parts: Sequence[HomePart], count: int) -> None:
         """Tell workers where in the plan their turns are."""
         at = 0
         for part in parts:
-            row = self.rows[part.worker]
+            row = self._row_words[part.worker]
+            row[_ROW["turns"]] = part.size
             if isinstance(part.places, slice):
-                row["places"], row["place"] = 0, part.places.start
+                row[_ROW["places"]], row[_ROW["place"]] = 0, part.places.start
             else:
                 places = self._need("places", count)
                 places[at : at + part.size] = part.places
-                row["places"] = self._parts["places"].address + 4 * at
+                row[_ROW["places"]] = self._parts["places"].address + 4 * at
                 at += part.size
 
     def run_turns(self) -> None:
@@ -510,8 +513,8 @@ class HubMailboxes:
         count = self.words[_WORD["turns"]]
         lengths, outs = self._array("lengths")[:count], self._array("outs")[:count]
         if all(isinstance(part.places, slice) for part in self._wave_parts):
-            rows = [self.rows[part.worker] for part in self._wave_parts]
-            pieces: list[Bytes] = [self.memory.view(int(row["out"]), int(row["at"])).data for row in rows]
+            rows = [self._row_words[part.worker] for part in self._wave_parts]
+            pieces: list[Bytes] = [self.memory.view(row[_ROW["out"]], row[_ROW["at"]]).data for row in rows]
         else:
             pieces = [gather(self.memory.view(0, PAGES * PAGE_BYTES).data, outs.astype(np.uint64), lengths)]
         fuel, faults, details = (self._array(name)[:count] for name in ("fuel", "faults", "details"))
@@ -615,7 +618,10 @@ class HubMailboxes:
     @property
     def _marks(self) -> int:
         """Those of all outboxes of a wave that workers laid out."""
-        return int(np.bitwise_or.reduce(self.rows["marks"]))
+        marks = 0
+        for row in self._row_words:
+            marks |= row[_ROW["marks"]]
+        return marks
 
     @property
     def _settled(self) -> bool:

@@ -80,9 +80,7 @@ def _plain(value: Any) -> Any:
 def wave_digest(before: bytes, record: WaveRecord) -> bytes:
     """The next link: over the digest before, and a wave's outside inputs, plan, fuel, faults and outboxes."""
     size = sum(map(len, record.outboxes))
-    pieces: list[Bytes] = [
-        _COUNTS.pack(record.wave, len(record.inputs), len(record.answers), len(record.plan)),
-    ]
+    pieces: list[Bytes] = [_COUNTS.pack(record.wave, len(record.inputs), len(record.answers), len(record.plan))]
     for row in record.inputs:
         pieces += _INPUT.pack(row.agent, row.tag, len(row.payload)), row.payload
     for answer in record.answers:
@@ -97,8 +95,8 @@ def wave_digest(before: bytes, record: WaveRecord) -> bytes:
         pieces.append(np.ascontiguousarray(column, dtype).view(np.uint8).data)
     pieces += U64.pack(size), *record.outboxes
     hasher = blake3(before)
-    for piece in (
-        pieces if size > _JOINED_BYTES else (b"".join(pieces),)
-    ):  # a call for each is dear where there is little
+    if size <= _JOINED_BYTES:
+        pieces = [b"".join(pieces)]  # a call for each is dear where there is little
+    for piece in pieces:
         hasher.update(piece)
     return hasher.digest()

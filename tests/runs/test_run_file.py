@@ -34,7 +34,7 @@ from wavelock.core.runfile import (
     row_checksum,
 )
 from wavelock.core.runreader import RunFileReader
-from wavelock.core.turnrows import outbox_hashes, pack_turns, read_turns, turn_rows
+from wavelock.core.turnrows import outbox_hashes, pack_record, pack_turns, read_turns, turn_rows
 from wavelock.core.wave import WaveRecord
 
 if TYPE_CHECKING:
@@ -124,6 +124,7 @@ def test_turn_details_round_trip() -> None:
     assert rows["fuel"].tolist() == [2**64 - 1, 5]
     assert rows["outbox_hash"].tolist() == [slow_hash(b"12345678"), 0]
     assert np.array_equal(read_turns(pack_turns(rows)), rows)
+    assert pack_record(record) == pack_turns(rows)
 
 
 def slow_hash(outbox: bytes) -> int:

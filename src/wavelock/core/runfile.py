@@ -21,7 +21,7 @@ from typing import Any, Final
 from blake3 import blake3
 
 from wavelock.core.errors import EnvironmentFailure, RunFileError
-from wavelock.core.turnrows import pack_turns, turn_rows
+from wavelock.core.turnrows import pack_record
 from wavelock.core.wave import WaveRecord
 
 FORMAT: Final = 2
@@ -183,7 +183,7 @@ class RunFileRows:
     def put(self, record: WaveRecord) -> None:
         """Add a wave to the batch."""
         wave = record.wave
-        row = wave_row(record, pack_turns(turn_rows(record)) if self._turns else None)
+        row = wave_row(record, pack_record(record) if self._turns else None)
         self._add("waves", [(*row, row_checksum(*row))])
         self._put_outside(record)
         self._add(

@@ -675,8 +675,10 @@ static inline bool add_timer(timers_t *timers, u32 agent, const frame_t *effect,
 
 enum { MANY_AGENTS = 1 << 15 }; /* whose boxes are more than a processor keeps close */
 
-/* Touch the mailboxes that the next outboxes write to, as `look_ahead` does. Answers before which turn to do it again. */
-static inline u32 look_at_receivers(u32 turn, u32 *seen) {
+/* Touch the mailboxes that the next outboxes write to, as `look_ahead` does; those of one worker's agents, or all where it
+ * is EVERYBODY: no others, as whose they are is writing to them. Answers before which turn to do it again. */
+enum { EVERYBODY = UINT16_MAX };
+static inline u32 look_at_receivers(u32 turn, u32 worker, u32 *seen) {
     if (control->agents < MANY_AGENTS) return UINT32_MAX;
     const u32 *lengths = AT(u32, control->lengths), *outs = AT(u32, control->outs);
     const u8 *marks = AT(u8, control->marks);
@@ -685,7 +687,9 @@ static inline u32 look_at_receivers(u32 turn, u32 *seen) {
         if (marks[turn] & IS_MALFORMED) continue;
         for (u32 at = outs[turn], last = at + lengths[turn]; at < last; at = frame_end(at)) {
             const frame_t *effect = AT(frame_t, at);
-            if (effect->kind == SEND && effect->peer < control->agents) sum += box_of(effect->peer)->bytes;
+            u32 to = effect->peer;
+            if (effect->kind != SEND || to >= control->agents) continue;
+            if (worker == EVERYBODY || home_of(to) == worker) sum += box_of(to)->bytes;
         }
     }
     *seen = sum; /* or it would be left out */
@@ -769,7 +773,7 @@ EXPORT(commit) u32 commit(void) {
     u32 seen = control->turn;
     for (; control->turn < control->turns; control->turn++, control->stage = BEGIN) {
         u32 agent = plan[control->turn];
-        if (control->turn == seen) seen = look_at_receivers(seen, &control->unused);
+        if (control->turn == seen) seen = look_at_receivers(seen, EVERYBODY, &control->unused);
         if (control->stage == BEGIN) {
             control->at = outs[control->turn];
             control->end = control->at + lengths[control->turn];
@@ -862,7 +866,7 @@ EXPORT(deliver) u32 deliver(worker_t *worker) {
     const u32 *plan = AT(u32, control->plan), *lengths = AT(u32, control->lengths), *outs = AT(u32, control->outs);
     u32 seen = worker->turn;
     for (; worker->turn < control->turns; worker->turn++, worker->frame = 0) {
-        if (worker->turn == seen) seen = look_at_receivers(seen, &worker->unused);
+        if (worker->turn == seen) seen = look_at_receivers(seen, worker->number, &worker->unused);
         u32 agent = plan[worker->turn], out = outs[worker->turn], end = out + lengths[worker->turn];
         bool own = home_of(agent) == worker->number;
         for (u32 at = out + worker->frame; at < end;) {

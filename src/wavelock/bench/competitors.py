@@ -90,10 +90,10 @@ def assembled(job: Job, folder: Path) -> list[Path]:
 
 def assemble(text: Path, folder: Path) -> Path:
     """WebAssembly text in the binary format, beside it under another name."""
-    import wasmtime
+    from wavelock.wasm_engines.wasmtime_engine import assemble_text
 
     path = folder / f"{text.stem}.wasm"
-    path.write_bytes(wasmtime.wat2wasm(text.read_text(encoding="utf-8")))
+    path.write_bytes(assemble_text(text.read_text(encoding="utf-8"), str(text)))
     return path
 
 

@@ -5,7 +5,6 @@ An environment without its mark was not finished and is made anew.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ from typing import Final
 
 from wavelock.bench.children import REASON_CHARACTERS, LeftOut
 from wavelock.core.cache import cache_folder
+from wavelock.core.digest import hash_bytes
 
 INSTALL_TIMEOUT_S: Final = 900
 MARK: Final = "complete"
@@ -23,7 +23,7 @@ MARK: Final = "complete"
 
 def environment_folder(name: str, requirements: str) -> Path:
     """Where the environment of a peer lies: by its name, its requirements and the Python that made it."""
-    key = hashlib.sha256(f"{requirements}\n{sys.version}\n{sys.base_prefix}".encode()).hexdigest()[:12]
+    key = hash_bytes(f"{requirements}\n{sys.version}\n{sys.base_prefix}".encode())[:12]
     return cache_folder() / "bench" / f"{name}-{key}"
 
 

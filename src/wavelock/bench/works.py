@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from wavelock.core.abi import ABI_RECORD, ABI_VERSION, FRAME_HEADER, TURN_HEADER, Outbound
+from wavelock.core.abi import ABI_RECORD, ABI_VERSION, FRAME_HEADER, TURN_HEADER, Outbound, frame_bytes
 from wavelock.core.errors import UserError
+from wavelock.core.form.limits import PAGE_BYTES
 
 MODULES: Final = Path(__file__).with_name("modules")
-PAGE_BYTES: Final = 65536
 SEEN: Final = 24
 INBOX: Final = 64
 HALF_BYTES: Final = 2048
@@ -83,7 +83,7 @@ class Job:
     @property
     def frame_bytes(self) -> int:
         """A message with its header."""
-        return FRAME_HEADER.size + self.bytes
+        return frame_bytes(self.bytes)
 
     def layout(self, group: Group) -> Layout:
         """The memory of a group's agents: both buffers hold what one wave can bring."""
@@ -155,7 +155,7 @@ def _random(agents: int, size: int) -> Job:
 
 
 def _all_to_one(agents: int, size: int) -> Job:
-    most = max(1, min(SINK_SENDERS, SINK_BYTES // (FRAME_HEADER.size + size)))
+    most = max(1, min(SINK_SENDERS, SINK_BYTES // frame_bytes(size)))
     sinks = -(-agents // (most + 1))
     senders = agents - sinks
     groups = (Group("sinks", "reader", sinks, -(-senders // sinks)), Group("senders", "sender", senders, 2))

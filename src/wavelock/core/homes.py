@@ -33,6 +33,10 @@ class Part(NamedTuple):
     places: Places
     size: int
 
+    def listed(self) -> list[int]:
+        """The places, one by one."""
+        return list(range(self.places.stop)[self.places] if isinstance(self.places, slice) else self.places.tolist())
+
 
 class Homes:
     """The homes of all agents that a run ever has."""

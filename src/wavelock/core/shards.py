@@ -157,7 +157,7 @@ class ShardSet:
         for part in parts:
             body, count = replies[part.worker].body, part.size
             found = split(np.frombuffer(body, "<u4", count), body[4 * count :])
-            for place, state in zip(np.arange(len(ids))[part.places].tolist(), found, strict=True):
+            for place, state in zip(part.listed(), found, strict=True):
                 states[place] = state
         return states
 
@@ -167,7 +167,7 @@ class ShardSet:
         requests = {}
         for part in self._homes.parts(ids):
             columns = [column[part.places].tobytes() for column in (ids, groups, lengths)]
-            pieces = [states[place] for place in np.arange(len(ids))[part.places].tolist()]
+            pieces = [states[place] for place in part.listed()]
             requests[part.worker] = Message(Request.RESTORE, part.size, (*columns, *pieces))
         self._ask(requests, Reply.DONE)
 

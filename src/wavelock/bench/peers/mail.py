@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .protocol import Done, Task
+from .protocol import Done, Task, total
 
 EVERYBODY = -1
 SINKS = 1
@@ -71,8 +71,7 @@ class Waves:
 
     def run(self, waves: int) -> Done:
         """Run so many waves."""
-        done = [self._run_wave() for _ in range(waves)]
-        return sum(turns for turns, _ in done), sum(messages for _, messages in done)
+        return total(self._run_wave() for _ in range(waves))
 
     def _run_wave(self) -> Done:
         answers = self._turns(self._wave, self._mail)

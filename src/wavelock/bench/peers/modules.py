@@ -6,7 +6,7 @@ import random
 import struct
 from collections.abc import Callable, Iterable
 
-from .protocol import Done
+from .protocol import Done, total
 
 HEADER = struct.Struct("<QQQII")
 FRAME = struct.Struct("<IHHII")
@@ -31,8 +31,7 @@ class Waves:
 
     def run(self, waves: int) -> Done:
         """Run so many waves."""
-        done = [self._run_wave() for _ in range(waves)]
-        return sum(turns for turns, _ in done), sum(messages for _, messages in done)
+        return total(self._run_wave() for _ in range(waves))
 
     def _run_wave(self) -> Done:
         mail, awake, call = self._mail, self._awake, self._call

@@ -7,12 +7,18 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 
 Done = tuple[int, int]
 """Turns and messages."""
+
+
+def total(waves: Iterable[Done]) -> Done:
+    """What several waves came to."""
+    turns, messages = zip(*waves, strict=True)
+    return sum(turns), sum(messages)
 
 
 @dataclass(frozen=True)

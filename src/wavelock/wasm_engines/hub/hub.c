@@ -111,7 +111,7 @@ typedef struct {
     u32 messages;
     u32 full; /* whose log has no room, for GROW */
     timers_t timers;
-    u32 unused;
+    u32 looked; /* what `look_at_receivers` saw: kept, or it would be left out */
     u64 wave, time_ns, entropy;
 } control_t;
 
@@ -139,7 +139,7 @@ typedef struct {
     u32 messages, refused;
     u32 failed; /* it gave up */
     timers_t timers;
-    u32 unused;
+    u32 looked; /* as in control_t */
     started_t of[MOST_AGENTS];
 } worker_t;
 
@@ -678,7 +678,7 @@ enum { MANY_AGENTS = 1 << 15 }; /* whose boxes are more than a processor keeps c
 /* Touch the mailboxes that the next outboxes write to, as `look_ahead` does; those of one worker's agents, or all where it
  * is EVERYBODY: no others, as whose they are is writing to them. Answers before which turn to do it again. */
 enum { EVERYBODY = UINT16_MAX };
-static inline u32 look_at_receivers(u32 turn, u32 worker, u32 *seen) {
+static inline u32 look_at_receivers(u32 turn, u32 worker, u32 *looked) {
     if (control->agents < MANY_AGENTS) return UINT32_MAX;
     const u32 *lengths = AT(u32, control->lengths), *outs = AT(u32, control->outs);
     const u8 *marks = AT(u8, control->marks);
@@ -692,7 +692,7 @@ static inline u32 look_at_receivers(u32 turn, u32 worker, u32 *seen) {
             if (worker == EVERYBODY || home_of(to) == worker) sum += box_of(to)->bytes;
         }
     }
-    *seen = sum; /* or it would be left out */
+    *looked = sum;
     return end;
 }
 
@@ -773,7 +773,7 @@ EXPORT(commit) u32 commit(void) {
     u32 seen = control->turn;
     for (; control->turn < control->turns; control->turn++, control->stage = BEGIN) {
         u32 agent = plan[control->turn];
-        if (control->turn == seen) seen = look_at_receivers(seen, EVERYBODY, &control->unused);
+        if (control->turn == seen) seen = look_at_receivers(seen, EVERYBODY, &control->looked);
         if (control->stage == BEGIN) {
             control->at = outs[control->turn];
             control->end = control->at + lengths[control->turn];
@@ -866,7 +866,7 @@ EXPORT(deliver) u32 deliver(worker_t *worker) {
     const u32 *plan = AT(u32, control->plan), *lengths = AT(u32, control->lengths), *outs = AT(u32, control->outs);
     u32 seen = worker->turn;
     for (; worker->turn < control->turns; worker->turn++, worker->frame = 0) {
-        if (worker->turn == seen) seen = look_at_receivers(seen, worker->number, &worker->unused);
+        if (worker->turn == seen) seen = look_at_receivers(seen, worker->number, &worker->looked);
         u32 agent = plan[worker->turn], out = outs[worker->turn], end = out + lengths[worker->turn];
         bool own = home_of(agent) == worker->number;
         for (u32 at = out + worker->frame; at < end;) {

@@ -31,7 +31,7 @@ CONTROL: Final = (
     "agents", "boxes", "ready", "homes", "was_ready", "groups", "topics", "grants", "lists", "members", "logs",
     "workers", "plan", "turns", "lengths", "faults", "details", "fuel", "marks", "hashes", "outs", "inboxes", "scratch",
     "hashing", "turn", "stage", "at", "end", "frame", "member", "filled", "taken", "exiting", "stale", "receiver",
-    "reason", "messages", "full", "timers", "timers_limit", "timers_end", "unused",
+    "reason", "messages", "full", "timers", "timers_limit", "timers_end", "looked",
 )  # fmt: skip
 """The u32 words of `control_t`."""
 WIDE: Final = ("wave", "time_ns", "entropy")
@@ -59,7 +59,7 @@ _WORKER: Final[list[tuple[Any, ...]]] = [
     ("header", "V32"),
     ("budget", "<u8"),
     *((name, "<u4") for name in ("started", "number", "doing", "seen", "marks", "frame", "member", "messages")),
-    *((name, "<u4") for name in ("refused", "failed", "timers", "timers_limit", "timers_end", "unused")),
+    *((name, "<u4") for name in ("refused", "failed", "timers", "timers_limit", "timers_end", "looked")),
     ("of", "V32", MOST_AGENTS),
 ]
 WORKER_BYTES: Final = np.dtype(_WORKER).itemsize
@@ -104,7 +104,7 @@ _WORD: Final = {name: at for at, name in enumerate(CONTROL)}
 _AGENTS, _FULL, _MESSAGES = _WORD["agents"], _WORD["full"], _WORD["messages"]
 _TURN, _STAGE, _AT, _END, _FRAME = (_WORD[name] for name in ("turn", "stage", "at", "end", "frame"))
 _EXITING, _STALE, _RECEIVER, _REASON = (_WORD[name] for name in ("exiting", "stale", "receiver", "reason"))
-_TIMERS, _TIMERS_LIMIT, _TIMERS_END = (_WORD[name] for name in ("timers", "timers_limit", "timers_end"))
+_TIMERS: Final = _WORD["timers"]
 _PARTS: Final[dict[str, Any]] = {
     "boxes": BOX,
     "groups": GROUP,
@@ -112,7 +112,6 @@ _PARTS: Final[dict[str, Any]] = {
     "rows": WORKER,
     "homes": np.uint16,
     "fuel": np.uint64,
-    "timers": TIMER,
     **dict.fromkeys(
         ("lists", "members", "plan", "lengths", "faults", "details", "hashes", "outs", "places"), np.uint32
     ),
@@ -209,11 +208,13 @@ class HubMailboxes:
         self._parts = {name: Part(memory, dtype) for name, dtype in _PARTS.items()}
         self._need("scratch", 1)
         self._scratch = self._parts["scratch"].array.data
-        self._timer_parts = [Part(memory, TIMER) for _ in range(homes.workers)]
         self._log_parts = [Part(memory, np.uint8) for _ in range(homes.workers)]
         self.rows = self._need("rows", homes.workers)
         self._open_workers()
         self._row_words = [self.rows[at : at + 1].view(np.uint32).data for at in range(homes.workers)]
+        words = (self.words[_TIMERS:], *(row[_ROW["timers"] :] for row in self._row_words))
+        self._timers = [(Part(memory, TIMER), each[:3]) for each in words]
+        """Rows of timers: of a commit by one, then of each worker; their parts, and begin, limit and end."""
         self._box_words = memoryview(b"").cast("I")
         self._wave_parts: Sequence[HomePart] = ()
         self._laid_out = self._attended = self._denied_is_fault = False
@@ -265,7 +266,7 @@ class HubMailboxes:
             # Nothing may look at the memory any more: without these whoever does meets an error, and not a lost page.
             self._parts.clear()
             self._log_parts.clear()
-            self._timer_parts.clear()
+            self._timers.clear()
             self.rows = np.zeros(0, WORKER)
             self._row_words.clear()
             self.words = self._wide = self._box_words = self._scratch = memoryview(b"")
@@ -544,18 +545,19 @@ class HubMailboxes:
 
     def place_of(self, worker: int, turn: int) -> int:
         """The place in the plan of a worker's turn."""
-        row = self.rows[worker]
-        first = int(row["places"])
-        return int(row["place"]) + turn if not first else int(self.memory.view(first + 4 * turn, 4).view(np.uint32)[0])
+        return int(self._places(worker, turn, 1)[0])
+
+    def _places(self, worker: int, turn: int, count: int) -> U32Array:
+        """The places in the plan of some of a worker's turns."""
+        row = self._row_words[worker]
+        places, first = row[_ROW["places"]], row[_ROW["place"]] + turn
+        if places:
+            return self.memory.view(places + 4 * turn, 4 * count).view(np.uint32)
+        return np.arange(first, first + count, dtype=np.uint32)
 
     def outboxes_moved(self, worker: int, turns: int, distance: int) -> None:
         """The outboxes of a worker's first turns are somewhere else now."""
-        row, outs = self.rows[worker], self._array("outs")
-        first = int(row["places"])
-        places = (
-            self.memory.view(first, 4 * turns).view(np.uint32) if first else slice(row["place"], row["place"] + turns)
-        )
-        outs[places] += np.uint32(distance & 0xFFFFFFFF)
+        self._array("outs")[self._places(worker, 0, turns)] += np.uint32(distance & 0xFFFFFFFF)
 
     def outbox_address(self, place: int) -> int:
         """Where the outbox of a turn of the plan is."""
@@ -593,7 +595,10 @@ class HubMailboxes:
         self._wide[0] = wave
         if self._laid_out:  # by the workers
             self._laid_out = False
-            return _HubCommit(self, aside=self._begin_aside(len(plan)), settled=self._settled)
+            marks = self._marks()
+            settled = not (marks & _MALFORMED or (marks & _WITH_GRANTS and self._denied_is_fault))
+            self.begin_timers()
+            return _HubCommit(self, aside=self._begin_aside(len(plan), marks), settled=settled)
         count = self._take_plan(plan)
         self._need("faults", count)[:count] = turns.faults.view(np.uint32)
         self._need("lengths", count)[:count] = turns.outbox_bytes
@@ -602,6 +607,7 @@ class HubMailboxes:
         part.need(len(data))
         part.array.view(np.uint8)[: len(data)] = np.frombuffer(data, np.uint8)
         self._call["survey_all"](part.address)
+        self.begin_timers()
         return _HubCommit(self, aside=False, settled=False)
 
     def advance(self) -> Stop:
@@ -615,7 +621,6 @@ class HubMailboxes:
 
     # ---- commit by all workers ----
 
-    @property
     def _marks(self) -> int:
         """Those of all outboxes of a wave that workers laid out."""
         marks = 0
@@ -623,14 +628,8 @@ class HubMailboxes:
             marks |= row[_ROW["marks"]]
         return marks
 
-    @property
-    def _settled(self) -> bool:
-        marks = self._marks
-        return not (marks & _MALFORMED or (marks & _WITH_GRANTS and self._denied_is_fault))
-
-    def _begin_aside(self, turns: int) -> bool:
+    def _begin_aside(self, turns: int, marks: int) -> bool:
         """Have workers that attend commit, where they can do it all. Answers whether they do."""
-        marks = self._marks
         if not self._attended or turns < MANY_TURNS or marks & _NEEDS_ONE:
             return False
         if marks & _PUBLISHES and self.words[_STALE]:
@@ -642,7 +641,6 @@ class HubMailboxes:
         self._array("was_ready")[:agents] = self._array("ready")[:agents]
         for name in ("turn", "frame", "member", "messages", "refused"):
             rows[name] = 0
-        rows["timers_end"] = rows["timers"]
         self._tell(DELIVER)
         return True
 
@@ -678,32 +676,21 @@ class HubMailboxes:
     # ---- timers ----
 
     def begin_timers(self) -> None:
-        """No timer was set yet in this wave."""
-        self.words[_TIMERS_END] = self.words[_TIMERS]
+        """No timer was set yet in this wave, by anybody."""
+        for _, words in self._timers:
+            words[2] = words[0]
 
-    def grow_timers(self) -> None:
-        """Make room for more of them, in a commit by one."""
-        part, words = self._parts["timers"], self.words
-        used = words[_TIMERS_END] - words[_TIMERS]
+    def grow_timers(self, worker: int | None = None) -> None:
+        """Make room for more of them: of a worker, or of a commit by one."""
+        part, words = self._timers[0 if worker is None else 1 + worker]
+        used = words[2] - words[0]
         part.need(2 * (used // TIMER.itemsize) + 1)
-        words[_TIMERS], words[_TIMERS_LIMIT] = part.address, part.address + part.size
-        words[_TIMERS_END] = part.address + used
+        words[0], words[1], words[2] = part.address, part.address + part.size, part.address + used
 
-    def grow_timers_of(self, worker: int) -> None:
-        """The same for one of several workers."""
-        part, row = self._timer_parts[worker], self.rows[worker]
-        used = int(row["timers_end"]) - int(row["timers"])
-        part.need(2 * (used // TIMER.itemsize) + 1)
-        row["timers"], row["timers_limit"] = part.address, part.address + part.size
-        row["timers_end"] = part.address + used
-
-    def set_timers(self, *, aside: bool) -> TimerArray:
+    def timers_set(self, *, aside: bool) -> TimerArray:
         """The timers that a commit set, by all workers or by one, in order."""
-        words, rows = self.words, self.rows
-        spans = [(words[_TIMERS], words[_TIMERS_END])]
-        if aside:
-            spans = list(zip(rows["timers"].tolist(), rows["timers_end"].tolist(), strict=True))
-        pieces = [self.memory.view(begin, end - begin).view(TIMER) for begin, end in spans if end > begin]
+        rows = self._timers[1:] if aside else self._timers[:1]
+        pieces = [self.memory.view(begin, end - begin).view(TIMER) for _, (begin, _, end) in rows if end > begin]
         if not pieces:
             return _NO_TIMERS
         found: TimerArray = np.concatenate(pieces)
@@ -717,18 +704,17 @@ class _HubCommit:
         self._mailboxes = mailboxes
         self._words = mailboxes.words
         self.settled = settled
-        self.aside = self._aside = aside
+        self.aside = aside
         for word in (_TURN, _STAGE, _EXITING, _MESSAGES, _WORD["member"]):
             self._words[word] = 0
-        mailboxes.begin_timers()
         self.turn = self.receiver = self.reason = 0
         self._frame_at = 0
 
     def advance(self) -> Stop:
         """See `Commit`."""
-        if self._aside and self._mailboxes.delivered():
+        if self.aside and self._mailboxes.delivered():
             return Stop.DONE
-        self._aside = False
+        self.aside = False
         stop = self._mailboxes.advance()
         words = self._words
         self.turn, self.receiver, self.reason = words[_TURN], words[_RECEIVER], words[_REASON]
@@ -759,9 +745,9 @@ class _HubCommit:
     @property
     def messages(self) -> int:
         """See `Commit`."""
-        return int(self._mailboxes.rows["messages"].sum()) if self._aside else self._words[_MESSAGES]
+        return int(self._mailboxes.rows["messages"].sum()) if self.aside else self._words[_MESSAGES]
 
     @property
     def timers(self) -> TimerArray:
         """See `Commit`."""
-        return self._mailboxes.set_timers(aside=self._aside)
+        return self._mailboxes.timers_set(aside=self.aside)

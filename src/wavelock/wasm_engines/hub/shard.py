@@ -30,7 +30,6 @@ from wavelock.wasm_engines.hub.mailboxes import (
     GROW,
     GROW_TIMERS,
     MOST_AGENTS,
-    TURNS,
     HubMailboxes,
 )
 from wavelock.wasm_engines.hub.maker import Maker
@@ -54,10 +53,10 @@ class _Held:
 
     def __init__(self) -> None:
         self._rows = np.zeros(0, HELD)
-        self.count = 0
+        self._count = 0
 
     def __len__(self) -> int:
-        return self.count
+        return self._count
 
     def _reach(self, agents: U32Array) -> None:
         end = int(agents.max()) + 1 if len(agents) else 0
@@ -71,7 +70,7 @@ class _Held:
         self._reach(agents)
         self._rows["number"][agents] = numbers
         self._rows["group"][agents], self._rows["buffers"][agents], self._rows["held"][agents] = group, buffers, True
-        self.count += len(agents)
+        self._count += len(agents)
 
     def get(self, agent: int) -> tuple[int, int, Buffers] | None:
         """Group, number and buffers of an agent's instance, if it has one."""
@@ -89,7 +88,7 @@ class _Held:
     def remove(self, agents: U32Array) -> None:
         """These have none any more."""
         self._rows["held"][agents] = False
-        self.count -= len(agents)
+        self._count -= len(agents)
 
     def everyone(self) -> U32Array:
         """All agents that have one."""
@@ -341,9 +340,7 @@ class HubShard:
 
     def take_turns(self) -> None:
         """See `core.shard.SharingShard`."""
-        self._worker["doing"] = TURNS
         self._run(self._turns)
-        self._worker["doing"] = 0
 
     def attend(self) -> None:
         """See `core.shard.SharingShard`."""
@@ -375,7 +372,7 @@ class HubShard:
     def _serve_commit(self, stop: int) -> None:
         """Do what stopped a worker's part of a commit, so that it goes on."""
         if stop == GROW_TIMERS:
-            self._mailboxes.grow_timers_of(self._number)
+            self._mailboxes.grow_timers(self._number)
         else:
             assert stop == GROW, stop
             effect = self._mailboxes.outbox_address(self._turn[0]) + int(self._worker["frame"][0])

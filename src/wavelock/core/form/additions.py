@@ -19,6 +19,13 @@ from wavelock.core.form.state import StateLayout
 from wavelock.core.form.types import FunctionType
 
 _GLOBALS: Final = ("fuel", "depth", "fault", "refused")
+_BUDGET: Final = """
+    local.get 0 global.set fuel
+    i32.const STACK global.set depth
+    i32.const 0 global.set fault
+    i32.const 0 global.set refused
+"""
+_CHECK: Final = "global.get fuel i64.const 0 i64.lt_s if void call out_of_fuel unreachable end"
 _HELPERS: Final[Mapping[str, Helper]] = {
     "out_of_fuel": Helper(
         b"", b"", b"", "i64.const 0 global.set fuel i32.const FUEL global.set fault unreachable"
@@ -32,9 +39,7 @@ _HELPERS: Final[Mapping[str, Helper]] = {
         call check
         """,
     ),
-    "check": Helper(
-        b"", b"", b"", "global.get fuel i64.const 0 i64.lt_s if void call out_of_fuel unreachable end"
-    ),
+    "check": Helper(b"", b"", b"", _CHECK),
     "charge_bytes": Helper(
         b"\x7f", b"\x7f", b"",
         "local.get 0 i64.extend_i32_u i64.const BYTE_SHIFT i64.shr_u call charge local.get 0",
@@ -77,20 +82,16 @@ _HELPERS: Final[Mapping[str, Helper]] = {
         """,
     ),
     "grow_freely": Helper(b"\x7f", b"\x7f", b"", "local.get 0 memory.grow", reserved.GROW),
-    "budget": Helper(
-        b"\x7e", b"", b"",
-        """
-        local.get 0 global.set fuel
-        i32.const STACK global.set depth
-        i32.const 0 global.set fault
-        i32.const 0 global.set refused
-        """,
-        reserved.BUDGET,
-    ),
+    "budget": Helper(b"\x7e", b"", b"", _BUDGET, reserved.BUDGET),
     "left": Helper(b"", b"\x7e", b"", "call check global.get fuel", reserved.LEFT),
     "turn": Helper(
         b"\x7f\x7e", b"\x7f\x7e", b"",
-        "local.get 1 call budget local.get 0 call wavelock_turn call check global.get fuel",
+        # `budget` and `check` are written out: this is where every turn begins and ends.
+        f"""
+        {_BUDGET.replace("local.get 0", "local.get 1")}
+        local.get 0 call wavelock_turn
+        {_CHECK} global.get fuel
+        """,
         reserved.TURN,
     ),
 }  # fmt: skip
@@ -270,9 +271,9 @@ class Additions:
     def _helper(self, key: str) -> Helper:
         if key == "start":
             return self._start()
-        if key == "budget" and self.layout.probing:
+        if key in ("budget", "turn") and self.layout.probing:
             own = _HELPERS[key]
-            return own._replace(code=f"{own.code!s} i32.const 0 global.set {self.layout.probe_global}")
+            return own._replace(code=f"i32.const 0 global.set {self.layout.probe_global} {own.code!s}")
         if key.startswith("table_grow"):
             return _HELPERS["table_grow"]
         if key in _HELPERS:

@@ -5,8 +5,8 @@
 ;;
 ;; `enter` starts an agent. `carry` writes the turn header and the frames of `letters` into its inbox, lets it take its
 ;; turn, and copies its outbox to `to`. A letter in the hub is: u32 address of the next one, u32 bytes, the frame.
-;; `touch` reads a word of the inbox and of the outbox of each of some agents, before they take their turns: memory then
-;; brings all of them at once, and not one after the other.
+;; `touch` reads a word of the instance, of the inbox and of the outbox of each of some agents, before they take their turns:
+;; memory then brings all of them at once, and not one after the other.
 (module
   (import "hub" "memory" (memory $hub 65535 65535 shared))
   (import "hub" "table" (table $couriers 1 funcref))
@@ -15,22 +15,27 @@
   (import "agent" "memory" (memory $agent 0))
   (import "agent" "turn" (func $turn (param i32 i64) (result i32 i64)))
   (import "agent" "start" (func $start (param i64) (result i32 i64)))
-  (import "agent" "left" (func $left (result i64)))
+  (import "agent" "fault" (global $fault (mut i32)))
   ;; }
 
   ;; What is longer is copied in bulk, which is a call into the engine.
   (global $SHORT i32 (i32.const 256))
 
   ;; for each agent {
+  ;; mail: the first letter in the lower half, the number of frames in the upper one. buffers: the inbox and the outbox.
   (func $carry
-    (param $letter i32) (param $frames i32) (param $inbox i32)
-    (param $outbox i32) (param $most i32) (param $to i32) (param $budget i64) (result i32)
-    (local $at i32) (local $bytes i32) (local $end i32) (local $result i32) (local $rest i64)
-    ;; The turn header, of 32 bytes, is in the worker_t.
-    (i64.store $agent (local.get $inbox) (i64.load $hub offset=40 (global.get $worker)))
-    (i64.store $agent offset=8 (local.get $inbox) (i64.load $hub offset=48 (global.get $worker)))
-    (i64.store $agent offset=16 (local.get $inbox) (i64.load $hub offset=56 (global.get $worker)))
-    (i64.store $agent offset=24 (local.get $inbox) (i64.load $hub offset=64 (global.get $worker)))
+    (param $mail i64) (param $buffers i64) (param $budget i64) (param $entropy i64)
+    (param $self i32) (param $most i32) (param $to i32) (result i32)
+    (local $letter i32) (local $frames i32) (local $inbox i32) (local $outbox i32)
+    (local $from i32) (local $at i32) (local $bytes i32) (local $end i32) (local $result i32) (local $rest i64)
+    ;; The turn header, of 32 bytes: its first half is in the worker_t.
+    (local.set $inbox (i32.wrap_i64 (local.get $buffers)))
+    (v128.store $agent (local.get $inbox) (v128.load $hub offset=40 (; header ;) (global.get $worker)))
+    (i64.store $agent offset=16 (local.get $inbox) (local.get $entropy))
+    (i32.store $agent offset=24 (local.get $inbox) (local.get $self))
+    (i32.store $agent offset=28 (local.get $inbox)
+      (local.tee $frames (i32.wrap_i64 (i64.shr_u (local.get $mail) (i64.const 32)))))
+    (local.set $letter (i32.wrap_i64 (local.get $mail)))
     (local.set $at (i32.add (local.get $inbox) (i32.const 32)))
 
     ;; The frames: each ends at a multiple of 8 bytes.
@@ -39,21 +44,22 @@
         (br_if $delivered (i32.eqz (local.get $frames)))
         (local.set $frames (i32.sub (local.get $frames) (i32.const 1)))
         (local.set $bytes (i32.load $hub offset=4 (local.get $letter)))
-        (local.set $end (i32.add (local.get $at) (local.get $bytes)))
+        (local.set $from (i32.add (local.get $letter) (i32.const 8)))
+        (local.set $letter (i32.load $hub (local.get $letter)))
         (if (i32.gt_u (local.get $bytes) (global.get $SHORT))
           (then
-            (memory.copy $agent $hub
-              (local.get $at) (i32.add (local.get $letter) (i32.const 8)) (local.get $bytes))
-            (local.set $at (local.get $end))
-            (local.set $letter (i32.load $hub (local.get $letter)))
+            (memory.copy $agent $hub (local.get $at) (local.get $from) (local.get $bytes))
+            (local.set $at (i32.add (local.get $at) (local.get $bytes)))
             (br $next)))
-        (local.set $bytes (i32.add (local.get $letter) (i32.const 8)))
-        (local.set $letter (i32.load $hub (local.get $letter)))
-        (loop $words
-          (i64.store $agent (local.get $at) (i64.load $hub (local.get $bytes)))
-          (local.set $at (i32.add (local.get $at) (i32.const 8)))
-          (local.set $bytes (i32.add (local.get $bytes) (i32.const 8)))
+        (local.set $end (i32.add (local.get $at) (i32.and (local.get $bytes) (i32.const -16))))
+        (loop $words  ;; a frame has 16 bytes or more
+          (v128.store $agent align=8 (local.get $at) (v128.load $hub align=8 (local.get $from)))
+          (local.set $at (i32.add (local.get $at) (i32.const 16)))
+          (local.set $from (i32.add (local.get $from) (i32.const 16)))
           (br_if $words (i32.ne (local.get $at) (local.get $end))))  ;; an inbox may end with the memory, at 2^32
+        (br_if $next (i32.eqz (i32.and (local.get $bytes) (i32.const 8))))
+        (i64.store $agent (local.get $at) (i64.load $hub (local.get $from)))
+        (local.set $at (i32.add (local.get $at) (i32.const 8)))
         (br $next)))
 
     (call $turn (i32.sub (local.get $at) (local.get $inbox)) (local.get $budget))
@@ -61,23 +67,24 @@
     (local.set $result)
     (i64.store $hub offset=32 (; left ;) (global.get $worker) (local.get $rest))
 
-    ;; The outbox: of any number of bytes where it is malformed, and none where the agent answered a code.
-    (if (i32.or (i32.gt_u (local.get $result) (global.get $SHORT)) (i32.and (local.get $result) (i32.const 7)))
+    ;; The outbox: none where the agent answered a code, or more than there may be.
+    (if (i32.gt_u (local.get $result) (local.get $most)) (then (return (local.get $result))))
+    (local.set $outbox (i32.wrap_i64 (i64.shr_u (local.get $buffers) (i64.const 32))))
+    ;; Of more than 256 bytes, or of any number, which is malformed: rotated, those that are no multiple of 8 are large.
+    (if (i32.gt_u (i32.rotr (local.get $result) (i32.const 3)) (i32.const 32))
       (then
-        (if (i32.le_u (local.get $result) (local.get $most))
-          (then (memory.copy $hub $agent (local.get $to) (local.get $outbox) (local.get $result))))
+        (memory.copy $hub $agent (local.get $to) (local.get $outbox) (local.get $result))
         (return (local.get $result))))
-    ;; By 4 bytes: processors hand on what was just stored only to loads that are no wider, and a frame's fields are 4 bytes.
-    (local.set $end (i32.add (local.get $to) (local.get $result)))
+    (local.set $end (i32.add (local.get $to) (i32.and (local.get $result) (i32.const -16))))
     (block $taken
-      (br_if $taken (i32.gt_u (local.get $result) (local.get $most)))
       (loop $words
         (br_if $taken (i32.ge_u (local.get $to) (local.get $end)))
-        (i32.store $hub (local.get $to) (i32.load $agent (local.get $outbox)))
-        (i32.store $hub offset=4 (local.get $to) (i32.load $agent offset=4 (local.get $outbox)))
-        (local.set $to (i32.add (local.get $to) (i32.const 8)))
-        (local.set $outbox (i32.add (local.get $outbox) (i32.const 8)))
+        (v128.store $hub align=8 (local.get $to) (v128.load $agent align=8 (local.get $outbox)))
+        (local.set $to (i32.add (local.get $to) (i32.const 16)))
+        (local.set $outbox (i32.add (local.get $outbox) (i32.const 16)))
         (br $words)))
+    (if (i32.and (local.get $result) (i32.const 8))
+      (then (i64.store $hub (local.get $to) (i64.load $agent (local.get $outbox)))))
     (local.get $result))
 
   ;; Starts the agent, where the worker says so, and tells what came of it. Then the courier is put behind all others of
@@ -112,7 +119,7 @@
     ;; for each agent {
     (if (i32.and (local.get $agents) (i32.shl (i32.const 1) (i32.const PLACE)))
       (then
-        (local.set $sum (i64.add (local.get $sum) (call $left)))
+        (local.set $sum (i64.add (local.get $sum) (i64.extend_i32_u (global.get $fault))))
         (local.set $sum (i64.add (local.get $sum) (i64.load $agent (local.get $inbox))))
         (local.set $sum (i64.add (local.get $sum) (i64.load $agent (local.get $outbox))))))
     ;; }

@@ -1,4 +1,4 @@
-// build: -matomics -mbulk-memory -fno-builtin -Wl,--import-memory -Wl,--shared-memory -Wl,--import-table -Wl,--initial-memory=4294901760 -Wl,--max-memory=4294901760 -Wl,-z,stack-size=16
+// build: -matomics -mbulk-memory -msimd128 -fno-vectorize -fno-slp-vectorize -fno-strict-aliasing -fno-builtin -Wl,--import-memory -Wl,--shared-memory -Wl,--import-table -Wl,--initial-memory=4294901760 -Wl,--max-memory=4294901760 -Wl,-z,stack-size=16
 /* hub: the mailboxes of a run, the turns of a wave and its commit, in WebAssembly.
  *
  * README.md beside this file has a picture of the memory. Rules:
@@ -16,6 +16,7 @@ typedef uint8_t u8;
 typedef uint16_t u16;
 typedef uint32_t u32;
 typedef uint64_t u64;
+typedef u64 wide_t __attribute__((vector_size(16), aligned(8)));
 
 #define EXPORT(name) __attribute__((export_name(#name)))
 
@@ -29,13 +30,14 @@ enum { AGENT_ENDED = 2, MAILBOX_FULL = 3, TOO_LARGE = 4 };
 enum stop { DONE, GROW, BOUNCE, FAULT, MALFORMED, GRANTS, EFFECT, LOST, EXITED, STALE, ABSENT, BAD_RESULT, GROW_TIMERS };
 
 /* What an outbox is, seen at once after its turn. */
-enum mark { FOR_KERNEL = 1, IS_MALFORMED = 2, WITH_GRANTS = 4, PUBLISHES = 8 };
+enum mark { FOR_KERNEL = 1, IS_MALFORMED = 2, WITH_GRANTS = 4, PUBLISHES = 8, FAILED = 16 };
 
-/* One agent: its mailbox, a list of letters, and its instance. A cache line. */
+/* One agent: its mailbox, a list of letters, and its instance. A cache line; some words are read two at a time. */
 typedef struct {
-    u32 first, last; /* letters; 0 is none */
-    u32 frames, bytes;
+    u32 first, frames; /* of the letters; where `frames` is 0, `first` is, and `last` is anything */
+    u32 bytes;
     u32 room; /* what its inbox takes, without the turn header */
+    u32 last;
     u32 group;
     u32 ended;
     u32 courier; /* its place in the table of its worker's store; 0: it has no instance that can take a turn */
@@ -92,8 +94,9 @@ typedef struct {
 
 typedef struct {
     u64 wave, time_ns, entropy;
-    u32 self, frames;
+    u64 who; /* u32 self, u32 frames: written at once, as the courier reads them at once */
 } header_t;
+static inline u64 who(u32 self, u32 frames) { return self | (u64)frames << 32; }
 
 typedef struct {
     /* Where the parts are: addresses, and sizes in entries. */
@@ -110,6 +113,8 @@ typedef struct {
     u32 receiver, reason;
     u32 messages;
     u32 full; /* whose log has no room, for GROW */
+    u32 ends; /* agents that ended since the host set it to 0 */
+    u32 least_message, least_bytes, least_frames; /* the least of all groups' bounds of a payload and of a mailbox */
     timers_t timers;
     u32 looked; /* what `look_at_receivers` saw: kept, or it would be left out */
     u64 wave, time_ns, entropy;
@@ -158,21 +163,24 @@ EXPORT(layout) u32 layout(void) {
     return sizeof(control_t) << 24 | sizeof(worker_t) / 8 << 16 | sizeof(box_t) << 8 | sizeof(group_t);
 }
 
+/* Two words, the first one in the lower half. */
+static inline u64 pair(const u32 *words) { return *(const u64 *)words; }
 static inline box_t *box_of(u32 agent) { return AT(box_t, control->boxes) + agent; }
 static inline group_t *group_of(const box_t *box) { return AT(group_t, control->groups) + box->group; }
 static inline letter_t *letter_at(u32 address) { return AT(letter_t, address); }
 static inline u32 home_of(u32 agent) { return AT(u16, control->homes)[agent]; }
 static inline log_t *log_of(u32 worker) { return AT(log_t, control->logs) + worker; }
 
-/* A loop for what is short: a bulk copy is a call into the engine. */
+/* A multiple of 8 bytes. A loop for what is short: a bulk copy is a call into the engine. */
 static inline void copy(void *to, const void *from, u32 bytes) {
     if (bytes > 256) {
         __builtin_memcpy(to, from, bytes);
         return;
     }
-    u64 *target = to;
-    const u64 *source = from;
-    for (u32 at = 0; at < bytes / 8; at++) target[at] = source[at];
+    u8 *target = to, *half = target + (bytes & ~15u);
+    const u8 *source = from;
+    for (; target < half; target += 16, source += 16) *(wide_t *)target = *(const wide_t *)source;
+    if (bytes & 8) *(u64 *)target = *(const u64 *)source;
 }
 
 /* ---- mailboxes ---- */
@@ -199,18 +207,20 @@ static inline letter_t *new_letter(log_t *log, u32 bytes) {
     return letter;
 }
 
+/* Put a letter at the end of a mailbox. */
+static inline void join(box_t *box, u32 letter, u32 bytes) {
+    u32 frames = box->frames;
+    *(frames ? &letter_at(box->last)->next : &box->first) = letter;
+    box->last = letter;
+    box->frames = frames + 1;
+    box->bytes += bytes;
+}
+
 /* A letter at the end of a mailbox; its frame is to be written. NULL where the log is full. */
 static inline frame_t *append(u32 agent, box_t *box, log_t *log, u32 bytes) {
     if (!takes(log, sizeof(letter_t) + bytes)) return 0;
     letter_t *letter = new_letter(log, bytes);
-    u32 place = (u32)(uintptr_t)letter;
-    if (box->frames)
-        letter_at(box->last)->next = place;
-    else
-        box->first = place;
-    box->last = place;
-    box->frames++;
-    box->bytes += bytes;
+    join(box, (u32)(uintptr_t)letter, bytes);
     AT(u8, control->ready)[agent] = 1;
     return (frame_t *)(letter + 1);
 }
@@ -228,7 +238,7 @@ static inline void pop(box_t *box, log_t *log) {
     log->live -= sizeof(letter_t) + letter->bytes;
     box->bytes -= letter->bytes;
     box->first = letter->next;
-    if (!--box->frames) box->last = 0;
+    box->frames--;
 }
 
 /* The frame of `bytes` in `scratch` into a mailbox. Answers 0, a reason, or -GROW. */
@@ -301,7 +311,7 @@ EXPORT(take_first) void take_first(u32 agent) { pop(box_of(agent), log_of(home_o
 EXPORT(clear) void clear(u32 agent) {
     box_t *box = box_of(agent);
     log_of(home_of(agent))->live -= box->bytes + sizeof(letter_t) * box->frames;
-    box->first = box->last = box->frames = box->bytes = 0;
+    box->first = box->frames = box->bytes = 0;
 }
 
 /* Move all letters of a log to another place, each mailbox's together, without what was taken. */
@@ -374,8 +384,7 @@ EXPORT(pack) u32 pack(void) {
         header->wave = control->wave;
         header->time_ns = control->time_ns;
         header->entropy = mix((control->entropy + agent) * GOLDEN + GOLDEN);
-        header->self = agent;
-        header->frames = control->taken;
+        header->who = who(agent, control->taken);
         lengths[control->turn] = sizeof(header_t) + control->filled;
         control->at += sizeof(header_t) + control->filled;
         control->filled = control->taken = 0;
@@ -487,19 +496,21 @@ static inline u32 hash_of(u32 at, u32 bytes) {
 /* Mark all outboxes of the plan, which lie one after the other from `at` on. */
 EXPORT(survey_all) void survey_all(u32 at) {
     const u32 *plan = AT(u32, control->plan), *lengths = AT(u32, control->lengths);
+    const int32_t *faults = AT(int32_t, control->faults);
     u32 *outs = AT(u32, control->outs);
     u8 *marks = AT(u8, control->marks);
     for (u32 turn = 0; turn < control->turns; turn++) {
         outs[turn] = at;
-        marks[turn] = (u8)survey(box_of(plan[turn]), at, at + lengths[turn]);
+        marks[turn] = faults[turn] ? FAILED : (u8)survey(box_of(plan[turn]), at, at + lengths[turn]);
         at += lengths[turn];
     }
 }
 
 /* ---- turns ---- */
 
-/* courier.wat: a turn of one agent, from the letters to the outbox. Answers what the turn answers. */
-typedef int32_t (*courier_t)(u32 letter, u32 frames, u32 inbox, u32 outbox, u32 most, u32 to, u64 budget);
+/* courier.wat: a turn of one agent, from the letters to the outbox. Answers what the turn answers. Of pairs of words the
+ * first is in the lower half: letters and frames, inbox and outbox. */
+typedef int32_t (*courier_t)(u64 mail, u64 buffers, u64 budget, u64 entropy, u32 self, u32 most, u32 to);
 /* courier.wat: looks at buffers of some of its agents. */
 typedef u64 (*touch_t)(u32 agents, u32 inbox, u32 outbox);
 
@@ -544,15 +555,16 @@ enum { AHEAD = 16 }; /* turns */
 static inline u64 look_ahead(const u32 *plan, const u32 *places, u32 turn, u32 end) {
     u64 sum = 0;
     while (turn < end) {
-        const box_t *first = box_of(plan[places ? places[turn] : turn]);
-        u32 couriers = first->first_courier, inbox = first->inbox, outbox = first->outbox, agents = 0;
-        for (; turn < end; turn++) {
-            const box_t *box = box_of(plan[places ? places[turn] : turn]);
-            if (box->first_courier != couriers || box->inbox != inbox || box->outbox != outbox) break;
-            if (box->frames) sum += letter_at(box->first)->bytes;
-            if (box->courier) agents |= 1u << (box->courier - couriers - 1);
-        }
-        if (agents) sum += ((touch_t)(uintptr_t)couriers)(agents, inbox, outbox);
+        const box_t *box = box_of(plan[places ? places[turn] : turn]);
+        u32 couriers = box->first_courier, agents = 0;
+        u64 buffers = pair(&box->inbox);
+        do {
+            sum += letter_at(box->first)->bytes; /* where there is none, something at the memory's beginning */
+            agents |= 1u << (box->courier - couriers - 1) % 32;
+            if (++turn == end) break;
+            box = box_of(plan[places ? places[turn] : turn]);
+        } while (box->first_courier == couriers && pair(&box->inbox) == buffers);
+        if (couriers) sum += ((touch_t)(uintptr_t)couriers)(agents, (u32)buffers, (u32)(buffers >> 32));
     }
     return sum;
 }
@@ -566,40 +578,78 @@ static int32_t take_some(box_t *box, log_t *log) {
     for (int32_t at = some; at; at--) box->first = letter_at(box->first)->next;
     box->frames = left - (u32)some;
     box->bytes -= bytes;
-    if (!box->frames) box->last = 0;
     return some;
 }
 
-/* Let a worker's agents take their turns, from where it stopped last. A trap leaves `turn` at the agent that caused it,
- * whose mail is taken by then. */
-EXPORT(turns) u32 turns(worker_t *worker) {
-    const u32 *plan = AT(u32, control->plan), *places = worker->places ? AT(u32, worker->places) : 0;
-    u32 *lengths = AT(u32, control->lengths), *outs = AT(u32, control->outs), *hashes = AT(u32, control->hashes);
-    u64 *fuel = AT(u64, control->fuel);
-    u8 *ready = AT(u8, control->ready), *marks = AT(u8, control->marks);
+/* The marks of an outbox; most send something, or yield, and need no closer look. */
+static inline u32 glance(u32 agent, u32 from, u32 to) {
+    u64 at = from, end = to; /* wider than any frame's length */
+    while (at < end) {
+        const frame_t *frame = AT(frame_t, at);
+        if (end - at < sizeof(frame_t)) return survey(box_of(agent), from, to);
+        u64 head = *(const u64 *)frame, len = (u32)head, next = at + sizeof(frame_t) + ((len + 7) & ~7ull);
+        if (head >> 32 == SEND) {
+            if (next > end || frame->peer >= control->agents || len > control->least_message) return survey(box_of(agent), from, to);
+            if (len & 7 && *AT(u64, next - 8) >> 8 * (len & 7)) return IS_MALFORMED; /* its padding is zeros */
+        } else if (head != (u64)YIELD << 32 || frame->peer) {
+            return survey(box_of(agent), from, to);
+        }
+        at = next;
+    }
+    return 0;
+}
+
+/* Mark the outboxes of some turns, and hash them. Not right after each turn: processors would wait for what it stored. */
+static inline void examine(worker_t *worker, const u32 *places, u32 turn, u32 end) {
+    if (turn == end) return;
+    const u32 *plan = AT(u32, control->plan), *lengths = AT(u32, control->lengths), *outs = AT(u32, control->outs);
+    u32 *hashes = AT(u32, control->hashes), all = 0, first = places ? places[turn] : worker->place + turn, out = outs[first];
+    u8 *marks = AT(u8, control->marks);
+    for (; turn < end; turn++) {
+        u32 place = places ? places[turn] : worker->place + turn, bytes = lengths[place];
+        u32 found = glance(plan[place], out, out + bytes);
+        if (found) {
+            marks[place] = (u8)found;
+            all |= found;
+        }
+        if (control->hashing) hashes[place] = hash_of(out, bytes);
+        out += bytes;
+    }
+    worker->marks |= all;
+}
+
+/* `turns`, made for a worker with places in the plan and for one without. */
+static inline __attribute__((always_inline)) u32 run_turns(worker_t *worker, const u32 *places) {
+    u32 first = places ? 0 : worker->place;
+    const u32 *plan = AT(u32, control->plan) + first;
+    u32 *lengths = AT(u32, control->lengths) + first, *outs = AT(u32, control->outs) + first;
+    u64 *fuel = AT(u64, control->fuel) + first;
+    u8 *ready = AT(u8, control->ready);
     log_t *log = log_of(worker->number);
-    u32 turn = worker->turn, count = worker->turns, seen = turn;
-    u32 out = worker->out + worker->at, limit = worker->out + worker->out_bytes;
-    if (!places) plan += worker->place, lengths += worker->place, outs += worker->place, fuel += worker->place;
-    if (!places) hashes += worker->place, marks += worker->place;
+    u32 turn = worker->turn, count = worker->turns, seen = turn, examined = turn;
+    u32 at = worker->at;
+    bool several = control->workers > 1;
     enum stop stop = DONE;
     worker->header.wave = control->wave;
     worker->header.time_ns = control->time_ns;
     for (; turn < count; turn++) {
         if (turn == seen) {
+            examine(worker, places, examined, turn);
+            examined = turn;
             seen = count - turn > AHEAD ? turn + AHEAD : count;
-            worker->left = look_ahead(plan, places, turn, seen);  /* kept, or it would be left out */
+            worker->left = look_ahead(plan, places, turn, seen); /* kept, or it would be left out */
         }
         u32 place = places ? places[turn] : turn, agent = plan[place];
         box_t *box = box_of(agent);
-        if (box->outbox_bytes > limit - out) {
+        if (box->outbox_bytes > worker->out_bytes - at) {
             stop = GROW;
             break;
         }
-        u32 letter = box->first, frames = box->frames;
-        if (box->bytes <= box->room) {
-            log->live -= box->bytes + sizeof(letter_t) * frames;
-            box->first = box->last = box->frames = box->bytes = 0;
+        u64 mail = pair(&box->first), held = pair(&box->bytes);
+        if ((u32)held <= held >> 32) {
+            log->live -= (u32)held + sizeof(letter_t) * (u32)(mail >> 32);
+            *(u64 *)&box->first = 0;
+            box->bytes = 0;
             ready[agent] = 0;
         } else {
             int32_t some = take_some(box, log);
@@ -607,43 +657,46 @@ EXPORT(turns) u32 turns(worker_t *worker) {
                 stop = BOUNCE;
                 break;
             }
-            frames = (u32)some;
+            mail = (u32)mail | (u64)(u32)some << 32;
             ready[agent] = box->frames != 0;
         }
         worker->turn = turn;
-        worker->at = out - worker->out;
+        worker->at = at;
         if (!box->courier) {
             stop = ABSENT;
             break;
         }
-        worker->header.entropy = mix((control->entropy + agent) * GOLDEN + GOLDEN);
-        worker->header.self = agent;
-        worker->header.frames = frames;
-        u64 budget = group_of(box)->fuel;
-        u64 given = budget - box->spent;
+        u64 budget = group_of(box)->fuel, given = budget - box->spent;
         box->spent = 0;
+        u64 entropy = mix((control->entropy + agent) * GOLDEN + GOLDEN);
+        u32 most = box->outbox_bytes, out = worker->out + at;
         courier_t carry = (courier_t)(uintptr_t)box->courier;
-        u32 result = (u32)carry(letter, frames, box->inbox, box->outbox, box->outbox_bytes, out, given);
+        u32 result = (u32)carry(mail, pair(&box->inbox), given, entropy, agent, most, out);
         u64 used = budget - worker->left;
         fuel[place] = used;
         lengths[place] = result;
-        if (result > box->outbox_bytes) {
+        if (result > most) {
             stop = BAD_RESULT;
             break;
         }
         outs[place] = out;
-        u32 mark = survey(box, out, out + result);
-        marks[place] = (u8)mark;
-        worker->marks |= mark;
-        u64 work = 1 + used / WORK;
-        box->work += work < MOST_WORK ? (u32)work : MOST_WORK;
-        if (control->hashing) hashes[place] = hash_of(out, result);
-        out += result;
+        at += result;
+        if (several) { /* who shares work by it */
+            u64 work = 1 + used / WORK;
+            box->work += work < MOST_WORK ? (u32)work : MOST_WORK;
+        }
     }
+    examine(worker, places, examined, turn);
     worker->turn = turn;
-    worker->at = out - worker->out;
+    worker->at = at;
     if (!stop && !log->live) log->end = log->begin;
     return stop;
+}
+
+/* Let a worker's agents take their turns, from where it stopped last. A trap leaves `turn` at the agent that caused it,
+ * whose mail is taken by then. */
+EXPORT(turns) u32 turns(worker_t *worker) {
+    return worker->places ? run_turns(worker, AT(u32, worker->places)) : run_turns(worker, 0);
 }
 
 /* ---- commit, by one worker or several ---- */
@@ -661,7 +714,8 @@ static inline bool refuse(u32 agent, const frame_t *effect, u32 reason) {
 
 /* The message that an effect makes, into the place of its letter. */
 static inline void write_message(frame_t *frame, u32 from, const frame_t *effect, u16 flags, u32 bytes) {
-    *frame = (frame_t){effect->len, MESSAGE, flags, from, effect->tag};
+    ((u64 *)frame)[0] = effect->len | (u64)MESSAGE << 32 | (u64)flags << 48;
+    ((u64 *)frame)[1] = from | (u64)effect->tag << 32;
     copy(frame + 1, effect + 1, bytes - sizeof(frame_t));
 }
 
@@ -765,15 +819,57 @@ static inline enum stop do_effect(u32 agent, const frame_t *effect, u32 bytes) {
 
 enum stage { BEGIN, APPLY, NEXT };
 
+/* Send and yield for turns that ask for nothing else, until something stands against it: `commit` then goes on there. For
+ * one worker, as long as nobody ended. */
+static inline void commit_plain(void) {
+    const u32 *plan = AT(u32, control->plan), *lengths = AT(u32, control->lengths), *outs = AT(u32, control->outs);
+    const u8 *marks = AT(u8, control->marks);
+    u8 *ready = AT(u8, control->ready);
+    log_t *log = log_of(0);
+    u32 turn = control->turn, seen = turn, begin = log->end, end = begin, messages = 0;
+    for (; turn < control->turns && !marks[turn]; turn++) {
+        if (turn == seen) seen = look_at_receivers(seen, EVERYBODY, &control->looked);
+        u32 from = plan[turn], at = outs[turn], last = at + lengths[turn];
+        while (at < last) {
+            const frame_t *effect = AT(frame_t, at);
+            u32 next = frame_end(at), bytes = next - at, to = effect->peer;
+            box_t *box = box_of(to);
+            if (effect->kind == SEND && !box->ended && bytes <= box->room && box->bytes + bytes <= control->least_bytes &&
+                box->frames < control->least_frames && end + sizeof(letter_t) + bytes <= log->limit) {
+                letter_t *letter = letter_at(end);
+                *(u64 *)letter = (u64)bytes << 32;
+                write_message((frame_t *)(letter + 1), from, effect, 0, bytes);
+                join(box, end, bytes);
+                ready[to] = 1;
+                end += sizeof(letter_t) + bytes;
+                messages++;
+            } else if (effect->kind == YIELD) {
+                ready[from] = 1;
+            } else {
+                control->at = at;
+                control->end = last;
+                control->stage = APPLY;
+                goto stopped;
+            }
+            at = next;
+        }
+    }
+stopped:
+    control->turn = turn;
+    control->messages += messages;
+    log->live += end - begin;
+    log->end = end;
+}
+
 /* Do the effects of all turns from where it stopped last. Of an EFFECT, `frame` is its address and `at` its end. */
 EXPORT(commit) u32 commit(void) {
     const u32 *plan = AT(u32, control->plan), *lengths = AT(u32, control->lengths), *outs = AT(u32, control->outs);
     const int32_t *faults = AT(int32_t, control->faults);
     const u8 *marks = AT(u8, control->marks);
-    u32 seen = control->turn;
-    for (; control->turn < control->turns; control->turn++, control->stage = BEGIN) {
+    for (;; control->turn++, control->stage = BEGIN) {
+        if (control->stage == BEGIN && control->workers == 1 && !control->ends) commit_plain();
+        if (control->turn == control->turns) return DONE;
         u32 agent = plan[control->turn];
-        if (control->turn == seen) seen = look_at_receivers(seen, EVERYBODY, &control->looked);
         if (control->stage == BEGIN) {
             control->at = outs[control->turn];
             control->end = control->at + lengths[control->turn];
@@ -803,7 +899,6 @@ EXPORT(commit) u32 commit(void) {
             return EXITED;
         }
     }
-    return DONE;
 }
 
 /* ---- commit by all workers at once, where it comes to the same ----
@@ -894,7 +989,7 @@ static inline void mend(u32 to) {
     box_t *box = box_of(to);
     u32 place = box->first;
     for (u32 left = box->frames; left > 1; left--) place = letter_at(place)->next;
-    box->last = box->frames ? place : 0;
+    box->last = place;
     if (!box->frames) box->first = 0;
 }
 

@@ -31,13 +31,14 @@ CONTROL: Final = (
     "agents", "boxes", "ready", "homes", "was_ready", "groups", "topics", "grants", "lists", "members", "logs",
     "workers", "plan", "turns", "lengths", "faults", "details", "fuel", "marks", "hashes", "outs", "inboxes", "scratch",
     "hashing", "turn", "stage", "at", "end", "frame", "member", "filled", "taken", "exiting", "stale", "receiver",
-    "reason", "messages", "full", "timers", "timers_limit", "timers_end", "looked",
+    "reason", "messages", "full", "ends", "least_message", "least_bytes", "least_frames", "timers", "timers_limit",
+    "timers_end", "looked",
 )  # fmt: skip
 """The u32 words of `control_t`."""
 WIDE: Final = ("wave", "time_ns", "entropy")
 """Its u64 words, behind those."""
 BOX_WORDS: Final = (
-    "first", "last", "frames", "bytes", "room", "group", "ended", "courier", "inbox", "outbox", "outbox_bytes",
+    "first", "frames", "bytes", "room", "last", "group", "ended", "courier", "inbox", "outbox", "outbox_bytes",
     "first_courier",
 )  # fmt: skip
 """The u32 words of `box_t` at its beginning."""
@@ -99,9 +100,9 @@ _FUNCTIONS: Final = {
 _STRIDE: Final = BOX.itemsize // 4
 _FRAMES, _BYTES, _ROOM, _ENDED = (BOX_WORDS.index(name) for name in ("frames", "bytes", "room", "ended"))
 _STOPS: Final = {int(stop): stop for stop in Stop}
-_OF_AGENT: Final = re.compile(r"\$(agent|turn|start|left|carry|enter)\b")
+_OF_AGENT: Final = re.compile(r"\$(agent|turn|start|fault|carry|enter)\b")
 _WORD: Final = {name: at for at, name in enumerate(CONTROL)}
-_AGENTS, _FULL, _MESSAGES = _WORD["agents"], _WORD["full"], _WORD["messages"]
+_AGENTS, _FULL, _MESSAGES, _ENDS = (_WORD[name] for name in ("agents", "full", "messages", "ends"))
 _TURN, _STAGE, _AT, _END, _FRAME = (_WORD[name] for name in ("turn", "stage", "at", "end", "frame"))
 _EXITING, _STALE, _RECEIVER, _REASON = (_WORD[name] for name in ("exiting", "stale", "receiver", "reason"))
 _TIMERS: Final = _WORD["timers"]
@@ -256,6 +257,8 @@ class HubMailboxes:
                 grants[at * topics + topic] = topic in group.topics
         self._denied_is_fault = any(group.denied_is_fault for group in groups)
         self.words[_WORD["topics"]] = topics
+        for least, column in (("message", "message"), ("bytes", "mailbox_bytes"), ("frames", "mailbox_frames")):
+            self.words[_WORD[f"least_{least}"]] = min(rows[column][: len(groups)].tolist(), default=0)
         self.members_changed()
 
     def close(self) -> None:
@@ -351,6 +354,7 @@ class HubMailboxes:
         """See `Mailboxes`."""
         self._call["clear"](agent)
         self._box_words[_STRIDE * agent + _ENDED] = 1
+        self.words[_ENDS] += 1
         self.ready[agent] = 0
 
     def mail(self, agent: int) -> list[bytes]:
@@ -421,8 +425,9 @@ class HubMailboxes:
         """Bring a plan to the hub, and begin at its first turn. Answers how many turns it has."""
         count = len(plan)
         self._need("plan", count)[:count] = plan
-        for name in ("lengths", "marks", "outs"):
+        for name in ("lengths", "outs"):
             self._need(name, count)
+        self._need("marks", count)[:count] = 0
         words = self.words
         words[_WORD["turns"]] = count
         words[_TURN] = words[_STAGE] = words[_WORD["filled"]] = words[_WORD["taken"]] = 0
@@ -576,6 +581,7 @@ class HubMailboxes:
         self._array("faults").view(np.int32)[place] = fault
         self._array("details").view(np.int32)[place] = detail
         self._array("fuel")[place], self._array("lengths")[place], self._array("outs")[place] = fuel, 0, 0
+        self._array("marks")[place] = FAILED
 
     def pack(self, plan: U32Array, wave: int, time_ns: int, entropy: int) -> Packed:
         """See `Mailboxes`."""
@@ -705,7 +711,7 @@ class _HubCommit:
         self._words = mailboxes.words
         self.settled = settled
         self.aside = aside
-        for word in (_TURN, _STAGE, _EXITING, _MESSAGES, _WORD["member"]):
+        for word in (_TURN, _STAGE, _EXITING, _MESSAGES, _ENDS, _WORD["member"]):
             self._words[word] = 0
         self.turn = self.receiver = self.reason = 0
         self._frame_at = 0

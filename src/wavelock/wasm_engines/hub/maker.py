@@ -21,7 +21,7 @@ _EXTERN_BYTES: Final = ctypes.sizeof(ffi.wasmtime_extern_t)
 _WORDS: Final = _EXTERN_BYTES // 4
 _NUMBER: Final = 4
 """The word of a memory's `wasmtime_extern_t` that is its instance's number."""
-FUNCTIONS: Final = (reserved.TURN, reserved.START, reserved.LEFT)
+EXPORTS: Final = (reserved.TURN, reserved.START, reserved.FAULT)
 """What a courier imports of an agent, behind its memory."""
 
 
@@ -34,14 +34,14 @@ class Maker:
         """given: the courier's imports that come from the hub. size: how many agents a courier has."""
         self._kept = store, module, courier, given
         context = ctypes.cast(store._context(), Pointer)
-        each = 1 + len(FUNCTIONS)
+        each = 1 + len(EXPORTS)
         imports = (ffi.wasmtime_extern_t * (len(given) + size * each))()
         for at, value in enumerate(given):
             imports[at] = value._as_extern()
         self._trap, self._made = ctypes.c_void_p(), (ctypes.c_uint64 * 2)()
         trap, made = ctypes.byref(self._trap), ctypes.byref(self._made)
         self._agent = context, ctypes.cast(module.ptr(), Pointer), None, ctypes.c_size_t(0), made, trap
-        names = [name.encode() for name in (EXPORT_MEMORY, *FUNCTIONS)]
+        names = [name.encode() for name in (EXPORT_MEMORY, *EXPORTS)]
         first = ctypes.addressof(imports) + _EXTERN_BYTES * len(given)
         slots = [
             [
@@ -51,7 +51,7 @@ class Maker:
             for agent in range(size)
         ]
         self._memories = [arguments[0] for arguments in slots]
-        self._functions = [arguments[1:] for arguments in slots]
+        self._exports = [arguments[1:] for arguments in slots]
         words = memoryview(imports).cast("B").cast("I")[_WORDS * len(given) :]
         self._memory_words = [words[_WORDS * each * agent :][:_WORDS] for agent in range(size)]
         self._alike = 0
@@ -62,14 +62,14 @@ class Maker:
         """New instances of the group's module, by their numbers. Raises WasmtimeError where the host has no room."""
         numbers = []
         made, trap, agent = self._made, self._trap, self._agent
-        for at, functions in enumerate(self._functions):
+        for at, exports in enumerate(self._exports):
             error = _instance_new(*agent)
             if error or trap:
                 raise self._failure(error)
             number = made[1]
-            for arguments in functions:
+            for arguments in exports:
                 _export_get(*arguments)
-            if self._alike > len(self._functions):
+            if self._alike > len(self._exports):
                 self._memory_words[at][_NUMBER] = number
             else:
                 self._find_memory(at, number)

@@ -393,7 +393,7 @@ def test_a_courier_is_written_for_any_number_of_agents() -> None:
             "memory",
             "turn",
             "start",
-            "fault",
+            "ahead",
         ] * agents
 
 

@@ -19,12 +19,6 @@ from wavelock.core.form.state import StateLayout
 from wavelock.core.form.types import FunctionType
 
 _GLOBALS: Final = ("fuel", "depth", "fault", "refused")
-_BUDGET: Final = """
-    local.get 0 global.set fuel
-    i32.const STACK global.set depth
-    i32.const 0 global.set fault
-    i32.const 0 global.set refused
-"""
 _CHECK: Final = "global.get fuel i64.const 0 i64.lt_s if void call out_of_fuel unreachable end"
 _HELPERS: Final[Mapping[str, Helper]] = {
     "out_of_fuel": Helper(
@@ -82,13 +76,27 @@ _HELPERS: Final[Mapping[str, Helper]] = {
         """,
     ),
     "grow_freely": Helper(b"\x7f", b"\x7f", b"", "local.get 0 memory.grow", reserved.GROW),
-    "budget": Helper(b"\x7e", b"", b"", _BUDGET, reserved.BUDGET),
+    "budget": Helper(
+        b"\x7e", b"", b"",
+        """
+        local.get 0 global.set fuel
+        i32.const STACK global.set depth
+        i32.const 0 global.set fault
+        i32.const 0 global.set refused
+        """,
+        reserved.BUDGET,
+    ),
     "left": Helper(b"", b"\x7e", b"", "call check global.get fuel", reserved.LEFT),
+    "ahead": Helper(
+        b"", b"\x7e", b"", f"{_CHECK} global.get fuel global.get refused i64.extend_i32_u i64.add", reserved.AHEAD
+    ),
     "turn": Helper(
         b"\x7f\x7e", b"\x7f\x7e", b"",
-        # `budget` and `check` are written out: this is where every turn begins and ends.
+        # `budget` and `check` are written out, as this is where every turn begins and ends. No turn follows a fault.
         f"""
-        {_BUDGET.replace("local.get 0", "local.get 1")}
+        local.get 1 global.set fuel
+        i32.const STACK global.set depth
+        i32.const 0 global.set refused
         local.get 0 call wavelock_turn
         {_CHECK} global.get fuel
         """,
@@ -242,7 +250,7 @@ class Additions:
         if self._module.memories:
             always.append("grow_freely")
         if self._abi:
-            always.append("turn")
+            always += ["turn", "ahead"]
         for key in (*always, *self.layout.helpers()):
             self.helper(key)
 

@@ -29,8 +29,8 @@ enum { AGENT_ENDED = 2, MAILBOX_FULL = 3, TOO_LARGE = 4 };
 /* Why a function stopped; mailboxes.py and shard.py have the same numbers. */
 enum stop { DONE, GROW, BOUNCE, FAULT, MALFORMED, GRANTS, EFFECT, LOST, EXITED, STALE, ABSENT, BAD_RESULT, GROW_TIMERS };
 
-/* What an outbox is, seen at once after its turn. */
-enum mark { FOR_KERNEL = 1, IS_MALFORMED = 2, WITH_GRANTS = 4, PUBLISHES = 8, FAILED = 16 };
+/* What an outbox is, seen soon after its turn. SPILLED: a worker's errands had no room. */
+enum mark { FOR_KERNEL = 1, IS_MALFORMED = 2, WITH_GRANTS = 4, PUBLISHES = 8, FAILED = 16, SPILLED = 32 };
 
 /* One agent: its mailbox, a list of letters, and its instance. A cache line; some words are read two at a time. */
 typedef struct {
@@ -102,10 +102,11 @@ typedef struct {
     /* Where the parts are: addresses, and sizes in entries. */
     u32 agents, boxes, ready, homes, was_ready;
     u32 groups, topics, grants, lists, members;
-    u32 logs, workers;
+    u32 logs, rows, workers;
     u32 plan, turns, lengths, faults, details, fuel, marks, hashes, outs;
     u32 inboxes, scratch;
     u32 hashing; /* whether outboxes are to be hashed */
+    u32 sorting; /* whether errands are to be written, of so many for each worker at most */
     /* How far `pack` or `commit` has come. */
     u32 turn, stage, at, end, frame, member;
     u32 filled, taken;
@@ -127,6 +128,16 @@ typedef struct {
 } started_t;
 enum { MOST_AGENTS = 16 }; /* of one courier.wat */
 
+/* One effect, for the worker whose agents it concerns: its place in the plan, and where it is in its worker's `out`. */
+typedef struct {
+    u32 place, at;
+} errand_t;
+
+/* The errands that one worker has for another: so many, of which the other has done so many. */
+typedef struct {
+    u32 begin, count, done, unused;
+} errands_t;
+
 /* What one worker is at: turns of the plan at `places`, or at `place` and on where that is 0; later its part of the
  * commit. Outboxes go behind one another to `out`. */
 typedef struct {
@@ -140,13 +151,16 @@ typedef struct {
     u32 number;
     u32 doing, seen; /* the command at hand, and the number of the last one */
     u32 marks;       /* of all its outboxes */
-    u32 frame, member; /* how far `deliver` has come in an outbox, and in a topic's list */
+    u32 errands;         /* errands_t for each worker */
+    u32 sender, member;  /* whose errands `deliver` is at, and how far in a topic's list */
     u32 messages, refused;
     u32 failed; /* it gave up */
     timers_t timers;
-    u32 looked; /* as in control_t */
+    u32 looked;   /* as in control_t */
+    u32 examined; /* so many turns' outboxes */
     started_t of[MOST_AGENTS];
 } worker_t;
+enum { ROW = ((sizeof(worker_t) + 63) / 64 + 1) * 64 }; /* so that no two are on one cache line */
 
 /* What workers wait for, and are waited for with: each on a cache line of its own. */
 typedef struct {
@@ -170,6 +184,7 @@ static inline group_t *group_of(const box_t *box) { return AT(group_t, control->
 static inline letter_t *letter_at(u32 address) { return AT(letter_t, address); }
 static inline u32 home_of(u32 agent) { return AT(u16, control->homes)[agent]; }
 static inline log_t *log_of(u32 worker) { return AT(log_t, control->logs) + worker; }
+static inline worker_t *row_of(u32 worker) { return (worker_t *)(AT(u8, control->rows) + worker * ROW); }
 
 /* A multiple of 8 bytes. A loop for what is short: a bulk copy is a call into the engine. */
 static inline void copy(void *to, const void *from, u32 bytes) {
@@ -599,22 +614,45 @@ static inline u32 glance(u32 agent, u32 from, u32 to) {
     return 0;
 }
 
-/* Mark the outboxes of some turns, and hash them. Not right after each turn: processors would wait for what it stored. */
-static inline void examine(worker_t *worker, const u32 *places, u32 turn, u32 end) {
-    if (turn == end) return;
+static inline void add_errand(worker_t *worker, u32 home, u32 place, u32 at) {
+    errands_t *errands = AT(errands_t, worker->errands) + home;
+    if (errands->count == control->sorting) {
+        worker->marks |= SPILLED;
+        return;
+    }
+    AT(errand_t, errands->begin)[errands->count++] = (errand_t){place, at};
+}
+
+/* Write down whose agents the effects of a well-formed outbox concern. */
+static inline void sort(worker_t *worker, u32 place, u32 at, u32 end) {
+    for (u32 next; at < end; at = next) {
+        const frame_t *effect = AT(frame_t, at);
+        next = frame_end(at);
+        if (effect->kind == PUBLISH) {
+            for (u32 home = 0; home < control->workers; home++) add_errand(worker, home, place, at - worker->out);
+        } else {
+            add_errand(worker, effect->kind == SEND ? home_of(effect->peer) : worker->number, place, at - worker->out);
+        }
+    }
+}
+
+/* Mark the outboxes of a worker's turns before `end`, hash them, and write errands. Not right after each turn: processors
+ * would wait for what it stored. */
+static inline void examine(worker_t *worker, const u32 *places, u32 end) {
     const u32 *plan = AT(u32, control->plan), *lengths = AT(u32, control->lengths), *outs = AT(u32, control->outs);
-    u32 *hashes = AT(u32, control->hashes), all = 0, first = places ? places[turn] : worker->place + turn, out = outs[first];
+    u32 *hashes = AT(u32, control->hashes), all = 0;
     u8 *marks = AT(u8, control->marks);
-    for (; turn < end; turn++) {
-        u32 place = places ? places[turn] : worker->place + turn, bytes = lengths[place];
+    for (u32 turn = worker->examined; turn < end; turn++) {
+        u32 place = places ? places[turn] : worker->place + turn, out = outs[place], bytes = lengths[place];
         u32 found = glance(plan[place], out, out + bytes);
         if (found) {
             marks[place] = (u8)found;
             all |= found;
         }
         if (control->hashing) hashes[place] = hash_of(out, bytes);
-        out += bytes;
+        if (control->sorting && !(found & (FOR_KERNEL | IS_MALFORMED))) sort(worker, place, out, out + bytes);
     }
+    worker->examined = end;
     worker->marks |= all;
 }
 
@@ -626,7 +664,7 @@ static inline __attribute__((always_inline)) u32 run_turns(worker_t *worker, con
     u64 *fuel = AT(u64, control->fuel) + first;
     u8 *ready = AT(u8, control->ready);
     log_t *log = log_of(worker->number);
-    u32 turn = worker->turn, count = worker->turns, seen = turn, examined = turn;
+    u32 turn = worker->turn, count = worker->turns, seen = turn;
     u32 at = worker->at;
     bool several = control->workers > 1;
     enum stop stop = DONE;
@@ -634,8 +672,7 @@ static inline __attribute__((always_inline)) u32 run_turns(worker_t *worker, con
     worker->header.time_ns = control->time_ns;
     for (; turn < count; turn++) {
         if (turn == seen) {
-            examine(worker, places, examined, turn);
-            examined = turn;
+            examine(worker, places, turn);
             seen = count - turn > AHEAD ? turn + AHEAD : count;
             worker->left = look_ahead(plan, places, turn, seen); /* kept, or it would be left out */
         }
@@ -686,7 +723,7 @@ static inline __attribute__((always_inline)) u32 run_turns(worker_t *worker, con
             box->work += work < MOST_WORK ? (u32)work : MOST_WORK;
         }
     }
-    examine(worker, places, examined, turn);
+    examine(worker, places, turn);
     worker->turn = turn;
     worker->at = at;
     if (!stop && !log->live) log->end = log->begin;
@@ -729,10 +766,8 @@ static inline bool add_timer(timers_t *timers, u32 agent, const frame_t *effect,
 
 enum { MANY_AGENTS = 1 << 15 }; /* whose boxes are more than a processor keeps close */
 
-/* Touch the mailboxes that the next outboxes write to, as `look_ahead` does; those of one worker's agents, or all where it
- * is EVERYBODY: no others, as whose they are is writing to them. Answers before which turn to do it again. */
-enum { EVERYBODY = UINT16_MAX };
-static inline u32 look_at_receivers(u32 turn, u32 worker, u32 *looked) {
+/* Touch the mailboxes that the next outboxes write to, as `look_ahead` does. Answers before which turn to do it again. */
+static inline u32 look_at_receivers(u32 turn) {
     if (control->agents < MANY_AGENTS) return UINT32_MAX;
     const u32 *lengths = AT(u32, control->lengths), *outs = AT(u32, control->outs);
     const u8 *marks = AT(u8, control->marks);
@@ -741,13 +776,23 @@ static inline u32 look_at_receivers(u32 turn, u32 worker, u32 *looked) {
         if (marks[turn] & IS_MALFORMED) continue;
         for (u32 at = outs[turn], last = at + lengths[turn]; at < last; at = frame_end(at)) {
             const frame_t *effect = AT(frame_t, at);
-            u32 to = effect->peer;
-            if (effect->kind != SEND || to >= control->agents) continue;
-            if (worker == EVERYBODY || home_of(to) == worker) sum += box_of(to)->bytes;
+            if (effect->kind == SEND && effect->peer < control->agents) sum += box_of(effect->peer)->bytes;
         }
     }
-    *looked = sum;
+    control->looked = sum;
     return end;
+}
+
+/* A message into a mailbox that has room for it by everybody's bounds; false: it needs a closer look. */
+static inline bool send_plainly(log_t *log, u32 from, const frame_t *effect, u32 bytes) {
+    u32 to = effect->peer;
+    box_t *box = box_of(to);
+    if (box->ended || bytes > box->room) return false;
+    if (box->bytes + bytes > control->least_bytes || box->frames >= control->least_frames) return false;
+    frame_t *frame = append(to, box, log, bytes);
+    if (!frame) return false;
+    write_message(frame, from, effect, 0, bytes);
+    return true;
 }
 
 /* ---- commit by one, in plan order, with a stop for whatever is not done here ---- */
@@ -820,45 +865,37 @@ static inline enum stop do_effect(u32 agent, const frame_t *effect, u32 bytes) {
 enum stage { BEGIN, APPLY, NEXT };
 
 /* Send and yield for turns that ask for nothing else, until something stands against it: `commit` then goes on there. For
- * one worker, as long as nobody ended. */
+ * as long as nobody ended. */
 static inline void commit_plain(void) {
     const u32 *plan = AT(u32, control->plan), *lengths = AT(u32, control->lengths), *outs = AT(u32, control->outs);
     const u8 *marks = AT(u8, control->marks);
-    u8 *ready = AT(u8, control->ready);
-    log_t *log = log_of(0);
-    u32 turn = control->turn, seen = turn, begin = log->end, end = begin, messages = 0;
+    u32 turn = control->turn, seen = turn, messages = 0, begin = 0, end = 0;
+    bool several = control->workers > 1;
     for (; turn < control->turns && !marks[turn]; turn++) {
-        if (turn == seen) seen = look_at_receivers(seen, EVERYBODY, &control->looked);
-        u32 from = plan[turn], at = outs[turn], last = at + lengths[turn];
-        while (at < last) {
-            const frame_t *effect = AT(frame_t, at);
-            u32 next = frame_end(at), bytes = next - at, to = effect->peer;
-            box_t *box = box_of(to);
-            if (effect->kind == SEND && !box->ended && bytes <= box->room && box->bytes + bytes <= control->least_bytes &&
-                box->frames < control->least_frames && end + sizeof(letter_t) + bytes <= log->limit) {
-                letter_t *letter = letter_at(end);
-                *(u64 *)letter = (u64)bytes << 32;
-                write_message((frame_t *)(letter + 1), from, effect, 0, bytes);
-                join(box, end, bytes);
-                ready[to] = 1;
-                end += sizeof(letter_t) + bytes;
+        if (turn == seen) seen = look_at_receivers(seen);
+        u32 from = plan[turn];
+        for (begin = outs[turn], end = begin + lengths[turn]; begin < end;) {
+            const frame_t *effect = AT(frame_t, begin);
+            u32 next = frame_end(begin);
+            if (effect->kind == SEND) {
+                if (!send_plainly(log_of(several ? home_of(effect->peer) : 0), from, effect, next - begin)) goto stopped;
                 messages++;
             } else if (effect->kind == YIELD) {
-                ready[from] = 1;
+                AT(u8, control->ready)[from] = 1;
             } else {
-                control->at = at;
-                control->end = last;
-                control->stage = APPLY;
                 goto stopped;
             }
-            at = next;
+            begin = next;
         }
     }
 stopped:
-    control->turn = turn;
     control->messages += messages;
-    log->live += end - begin;
-    log->end = end;
+    control->turn = turn;
+    if (begin < end) {
+        control->at = begin;
+        control->end = end;
+        control->stage = APPLY;
+    }
 }
 
 /* Do the effects of all turns from where it stopped last. Of an EFFECT, `frame` is its address and `at` its end. */
@@ -867,7 +904,7 @@ EXPORT(commit) u32 commit(void) {
     const int32_t *faults = AT(int32_t, control->faults);
     const u8 *marks = AT(u8, control->marks);
     for (;; control->turn++, control->stage = BEGIN) {
-        if (control->stage == BEGIN && control->workers == 1 && !control->ends) commit_plain();
+        if (control->stage == BEGIN && !control->ends) commit_plain();
         if (control->turn == control->turns) return DONE;
         u32 agent = plan[control->turn];
         if (control->stage == BEGIN) {
@@ -903,9 +940,9 @@ EXPORT(commit) u32 commit(void) {
 
 /* ---- commit by all workers at once, where it comes to the same ----
  *
- * Each worker goes through all outboxes in plan order and does what concerns its own agents, so that every mailbox is
- * filled as by one. Where somebody's mailbox refuses something, an answer would have to come in between: then all is
- * taken back and done again by one. */
+ * Each worker does all errands for its own agents, in plan order, so that every mailbox is filled as by one. Where
+ * somebody's mailbox refuses something, an answer would have to come in between: then all is taken back and done again by
+ * one. */
 
 static inline u32 deliver_publication(worker_t *worker, u32 agent, const frame_t *effect, u32 bytes) {
     u32 own = effect->peer * (control->workers + 1) + 1 + worker->number;
@@ -927,54 +964,96 @@ static inline u32 deliver_publication(worker_t *worker, u32 agent, const frame_t
     return DONE;
 }
 
-static inline u32 deliver_effect(worker_t *worker, u32 agent, bool own, const frame_t *effect, u32 bytes) {
-    if (effect->kind == SEND) {
-        u32 to = effect->peer;
-        if (home_of(to) != worker->number) return DONE;
-        box_t *box = box_of(to);
-        if (refusal(box, bytes, 0, 0)) {
-            worker->refused = 1;
+/* What was no plain sending: a publication, something for the agent itself, or a mailbox to be looked at closer. */
+static u32 deliver_effect(worker_t *worker, u32 place, const frame_t *effect, u32 bytes) {
+    u32 agent = AT(u32, control->plan)[place];
+    switch (effect->kind) {
+    case SEND:
+        if (!refusal(box_of(effect->peer), bytes, 0, 0)) {
+            frame_t *frame = append(effect->peer, box_of(effect->peer), log_of(worker->number), bytes);
+            if (!frame) return GROW;
+            write_message(frame, agent, effect, 0, bytes);
+            worker->messages++;
             return DONE;
         }
-        frame_t *frame = append(to, box, log_of(worker->number), bytes);
-        if (!frame) return GROW;
-        write_message(frame, agent, effect, 0, bytes);
-        worker->messages++;
-        return DONE;
-    }
-    if (effect->kind == PUBLISH) return deliver_publication(worker, agent, effect, bytes);
-    if (!own) return DONE;
-    if (effect->kind == YIELD) {
+        break;
+    case PUBLISH:
+        return deliver_publication(worker, agent, effect, bytes);
+    case YIELD:
         AT(u8, control->ready)[agent] = 1;
         return DONE;
+    default: /* a timer */
+        if (box_of(agent)->timers < group_of(box_of(agent))->timers)
+            return add_timer(&worker->timers, agent, effect, place) ? DONE : GROW_TIMERS;
     }
-    const box_t *box = box_of(agent);
-    if (box->timers >= group_of(box)->timers) {
-        worker->refused = 1;
-        return DONE;
+    worker->refused = 1;
+    return DONE;
+}
+
+static inline errands_t *errands_from(u32 sender, const worker_t *worker) {
+    return AT(errands_t, row_of(sender)->errands) + worker->number;
+}
+
+/* Touch the mailboxes of a worker's next errands. Answers before which one to do it again. */
+static inline u32 look_at_errands(worker_t *worker, const errand_t *errands, u32 out, u32 next, u32 count) {
+    if (control->agents < MANY_AGENTS) return UINT32_MAX;
+    u32 end = count - next > AHEAD ? next + AHEAD : count, sum = 0;
+    for (; next < end; next++) {
+        const frame_t *effect = AT(frame_t, out + errands[next].at);
+        if (effect->kind == SEND) sum += box_of(effect->peer)->bytes;
     }
-    return add_timer(&worker->timers, agent, effect, worker->turn) ? DONE : GROW_TIMERS;
+    worker->looked = sum;
+    return end;
+}
+
+/* The errands from one sender, until the plan comes to `place`. */
+static inline u32 deliver_until(worker_t *worker, errands_t *from, u32 place) {
+    const u32 *plan = AT(u32, control->plan);
+    const errand_t *errands = AT(errand_t, from->begin);
+    log_t *log = log_of(worker->number);
+    u32 out = row_of(worker->sender)->out, next = from->done, seen = next, messages = 0, stop = DONE;
+    for (; next < from->count && errands[next].place < place; next++) {
+        if (next == seen) seen = look_at_errands(worker, errands, out, next, from->count);
+        u32 at = out + errands[next].at, bytes = frame_end(at) - at;
+        const frame_t *effect = AT(frame_t, at);
+        if (effect->kind == SEND && send_plainly(log, plan[errands[next].place], effect, bytes)) {
+            messages++;
+            continue;
+        }
+        stop = deliver_effect(worker, errands[next].place, effect, bytes);
+        if (stop || worker->refused) break;
+    }
+    worker->messages += messages;
+    from->done = next;
+    return stop;
 }
 
 /* A worker's part of a commit, from where it stopped last; until something is refused. */
 EXPORT(deliver) u32 deliver(worker_t *worker) {
-    const u32 *plan = AT(u32, control->plan), *lengths = AT(u32, control->lengths), *outs = AT(u32, control->outs);
-    u32 seen = worker->turn;
-    for (; worker->turn < control->turns; worker->turn++, worker->frame = 0) {
-        if (worker->turn == seen) seen = look_at_receivers(seen, worker->number, &worker->looked);
-        u32 agent = plan[worker->turn], out = outs[worker->turn], end = out + lengths[worker->turn];
-        bool own = home_of(agent) == worker->number;
-        for (u32 at = out + worker->frame; at < end;) {
-            u32 following = frame_end(at);
-            u32 stop = deliver_effect(worker, agent, own, AT(frame_t, at), following - at);
-            if (stop || worker->refused) {
-                worker->frame = at - out;
-                return stop;
+    for (;;) {
+        u32 first = UINT32_MAX, second = UINT32_MAX; /* places of the next errand, and of the next from somebody else */
+        for (u32 sender = 0; sender < control->workers; sender++) {
+            const errands_t *from = errands_from(sender, worker);
+            if (from->done == from->count) continue;
+            u32 place = AT(errand_t, from->begin)[from->done].place;
+            if (place < first) {
+                second = first;
+                first = place;
+                worker->sender = sender;
+            } else if (place < second) {
+                second = place;
             }
-            at = following;
         }
+        if (first == UINT32_MAX) return DONE;
+        u32 stop = deliver_until(worker, errands_from(worker->sender, worker), second);
+        if (stop || worker->refused) return stop;
     }
-    return DONE;
+}
+
+/* Where the effect is at which a worker's part of a commit stopped. */
+EXPORT(stopped_at) u32 stopped_at(worker_t *worker) {
+    const errands_t *from = errands_from(worker->sender, worker);
+    return row_of(worker->sender)->out + AT(errand_t, from->begin)[from->done].at;
 }
 
 /* Take the newest `bytes` off the counts of a mailbox; `mend` then cuts its list. */
@@ -995,33 +1074,33 @@ static inline void mend(u32 to) {
 
 /* One effect that `deliver` did whole, or of a publication as much as it did, taken back; `mending`: the lists. */
 static inline void withdraw_effect(worker_t *worker, bool mending, const frame_t *effect, u32 bytes, u32 most) {
-    if (effect->kind == SEND && home_of(effect->peer) == worker->number) {
-        if (mending)
-            mend(effect->peer);
-        else
-            unsend(worker, effect->peer, bytes);
+    u32 begin = 0, end = effect->kind == SEND;
+    const u32 *receivers = &effect->peer;
+    if (effect->kind == PUBLISH) {
+        u32 own = effect->peer * (control->workers + 1) + 1 + worker->number;
+        const u32 *list = AT(u32, control->lists) + 2 * own;
+        receivers = AT(u32, control->members) + list[0];
+        end = list[1] < most ? list[1] : most;
     }
-    if (effect->kind != PUBLISH) return;
-    u32 own = effect->peer * (control->workers + 1) + 1 + worker->number;
-    const u32 *list = AT(u32, control->lists) + 2 * own, *members = AT(u32, control->members) + list[0];
-    for (u32 at = 0; at < list[1] && at < most; at++) {
+    for (; begin < end; begin++) {
         if (mending)
-            mend(members[at]);
+            mend(receivers[begin]);
         else
-            unsend(worker, members[at], bytes);
+            unsend(worker, receivers[begin], bytes);
     }
 }
 
 /* Take back all that a worker delivered of this wave. Who is ready, the host restores. */
 EXPORT(withdraw) void withdraw(worker_t *worker) {
-    const u32 *lengths = AT(u32, control->lengths), *outs = AT(u32, control->outs);
     for (u32 mending = 0; mending < 2; mending++) {
-        for (u32 turn = 0; turn <= worker->turn && turn < control->turns; turn++) {
-            bool last = turn == worker->turn;
-            u32 end = outs[turn] + (last ? worker->frame : lengths[turn]);
-            for (u32 at = outs[turn]; at < end; at = frame_end(at))
-                withdraw_effect(worker, mending, AT(frame_t, at), frame_end(at) - at, UINT32_MAX);
-            if (last && worker->member) withdraw_effect(worker, mending, AT(frame_t, end), frame_end(end) - end, worker->member);
+        for (u32 sender = 0; sender < control->workers; sender++) {
+            const errands_t *from = errands_from(sender, worker);
+            bool halfway = sender == worker->sender && worker->member;
+            for (u32 done = 0; done < from->done + halfway; done++) {
+                u32 at = row_of(sender)->out + AT(errand_t, from->begin)[done].at;
+                u32 most = done < from->done ? UINT32_MAX : worker->member;
+                withdraw_effect(worker, mending, AT(frame_t, at), frame_end(at) - at, most);
+            }
         }
     }
     for (u32 at = worker->timers.begin; at < worker->timers.end; at += sizeof(timer_t)) box_of(AT(timer_t, at)->agent)->timers--;

@@ -29,8 +29,8 @@ from wavelock.wasm_engines.wasmtime_modules import compiled, trust
 
 CONTROL: Final = (
     "agents", "boxes", "ready", "homes", "was_ready", "groups", "topics", "grants", "lists", "members", "logs",
-    "workers", "plan", "turns", "lengths", "faults", "details", "fuel", "marks", "hashes", "outs", "inboxes", "scratch",
-    "hashing", "turn", "stage", "at", "end", "frame", "member", "filled", "taken", "exiting", "stale", "receiver",
+    "rows", "workers", "plan", "turns", "lengths", "faults", "details", "fuel", "marks", "hashes", "outs", "inboxes", "scratch",
+    "hashing", "sorting", "turn", "stage", "at", "end", "frame", "member", "filled", "taken", "exiting", "stale", "receiver",
     "reason", "messages", "full", "ends", "least_message", "least_bytes", "least_frames", "timers", "timers_limit",
     "timers_end", "looked",
 )  # fmt: skip
@@ -43,6 +43,10 @@ BOX_WORDS: Final = (
 )  # fmt: skip
 """The u32 words of `box_t` at its beginning."""
 BOX: Final = np.dtype([*((name, "<u4") for name in BOX_WORDS), ("spent", "<u8"), ("timers", "<u4"), ("work", "<u4")])
+ERRANDS: Final = np.dtype([(name, "<u4") for name in ("begin", "count", "done", "unused")])
+_ERRAND_BYTES: Final = 8
+MOST_ERRAND_BYTES: Final = 1 << 29
+"""So much of the memory errands take at most; where they would take more, one commits."""
 GROUP: Final = np.dtype(
     [
         *((name, "<u4") for name in ("message", "mailbox_bytes", "mailbox_frames", "flags")),
@@ -59,8 +63,9 @@ _WORKER: Final[list[tuple[Any, ...]]] = [
     ("left", "<u8"),
     ("header", "V32"),
     ("budget", "<u8"),
-    *((name, "<u4") for name in ("started", "number", "doing", "seen", "marks", "frame", "member", "messages")),
-    *((name, "<u4") for name in ("refused", "failed", "timers", "timers_limit", "timers_end", "looked")),
+    *((name, "<u4") for name in ("started", "number", "doing", "seen", "marks", "errands", "sender")),
+    *((name, "<u4") for name in ("member", "messages", "refused", "failed", "timers", "timers_limit", "timers_end")),
+    *((name, "<u4") for name in ("looked", "examined")),
     ("of", "V32", MOST_AGENTS),
 ]
 WORKER_BYTES: Final = np.dtype(_WORKER).itemsize
@@ -70,9 +75,9 @@ _ROW: Final = {name: field[1] // 4 for name, field in (WORKER.fields or {}).item
 """Where the words of a row are: quicker to reach than by name."""
 LETTER_BYTES: Final = 8
 _DROPS_OLDEST, _DENIED_IS_FAULT = 1, 2
-_FOR_KERNEL, _MALFORMED, _WITH_GRANTS, _PUBLISHES, FAILED = 1, 2, 4, 8, 16
+_FOR_KERNEL, _MALFORMED, _WITH_GRANTS, _PUBLISHES, FAILED, _SPILLED = 1, 2, 4, 8, 16, 32
 """Marks. FAILED: a turn that failed; set by shards."""
-_NEEDS_ONE: Final = _FOR_KERNEL | _MALFORMED | FAILED
+_NEEDS_ONE: Final = _FOR_KERNEL | _MALFORMED | FAILED | _SPILLED
 """Marks of a wave that workers cannot commit by themselves."""
 TURNS, DELIVER, LEAVE = 1, 2, 3
 """Commands."""
@@ -100,12 +105,12 @@ _FUNCTIONS: Final = {
 _STRIDE: Final = BOX.itemsize // 4
 _FRAMES, _BYTES, _ROOM, _ENDED = (BOX_WORDS.index(name) for name in ("frames", "bytes", "room", "ended"))
 _STOPS: Final = {int(stop): stop for stop in Stop}
-_OF_AGENT: Final = re.compile(r"\$(agent|turn|start|fault|carry|enter)\b")
+_OF_AGENT: Final = re.compile(r"\$(agent|turn|start|ahead|carry|enter)\b")
 _WORD: Final = {name: at for at, name in enumerate(CONTROL)}
 _AGENTS, _FULL, _MESSAGES, _ENDS = (_WORD[name] for name in ("agents", "full", "messages", "ends"))
 _TURN, _STAGE, _AT, _END, _FRAME = (_WORD[name] for name in ("turn", "stage", "at", "end", "frame"))
 _EXITING, _STALE, _RECEIVER, _REASON = (_WORD[name] for name in ("exiting", "stale", "receiver", "reason"))
-_TIMERS: Final = _WORD["timers"]
+_TIMERS, _SORTING = _WORD["timers"], _WORD["sorting"]
 _PARTS: Final[dict[str, Any]] = {
     "boxes": BOX,
     "groups": GROUP,
@@ -210,7 +215,7 @@ class HubMailboxes:
         self._need("scratch", 1)
         self._scratch = self._parts["scratch"].array.data
         self._log_parts = [Part(memory, np.uint8) for _ in range(homes.workers)]
-        self.rows = self._need("rows", homes.workers)
+        self.rows = self._need("rows", homes.workers)[: homes.workers]
         self._open_workers()
         self._row_words = [self.rows[at : at + 1].view(np.uint32).data for at in range(homes.workers)]
         words = (self.words[_TIMERS:], *(row[_ROW["timers"] :] for row in self._row_words))
@@ -218,6 +223,10 @@ class HubMailboxes:
         """Rows of timers: of a commit by one, then of each worker; their parts, and begin, limit and end."""
         self._box_words = memoryview(b"").cast("I")
         self._wave_parts: Sequence[HomePart] = ()
+        self._errands = [Part(memory, np.uint8) for _ in range(homes.workers)]
+        self._errand_lists: list[Any] = []
+        self._errand_room = 0
+        """So many errands each worker has room for, for each."""
         self._laid_out = self._attended = self._denied_is_fault = False
         self._alone = 0
         self._closed = False
@@ -269,6 +278,8 @@ class HubMailboxes:
             # Nothing may look at the memory any more: without these whoever does meets an error, and not a lost page.
             self._parts.clear()
             self._log_parts.clear()
+            self._errands.clear()
+            self._errand_lists.clear()
             self._timers.clear()
             self.rows = np.zeros(0, WORKER)
             self._row_words.clear()
@@ -446,7 +457,9 @@ class HubMailboxes:
         self._wave_parts = parts
         for row in self._row_words:
             row[_ROW["turns"]] = row[_ROW["turn"]] = row[_ROW["at"]] = row[_ROW["marks"]] = 0
+            row[_ROW["examined"]] = 0
         self._lay_places(parts, count)
+        self._lay_errands(parts, count)
 
     def _lay_places(self, parts: Sequence[HomePart], count: int) -> None:
         """Tell workers where in the plan their turns are."""
@@ -461,6 +474,33 @@ class HubMailboxes:
                 places[at : at + part.size] = part.places
                 row[_ROW["places"]] = self._parts["places"].address + 4 * at
                 at += part.size
+
+    def _lay_errands(self, parts: Sequence[HomePart], count: int) -> None:
+        """Have workers write down for each other what outboxes ask, where they will commit together."""
+        self.words[_SORTING] = 0
+        if not self._attended or count < MANY_TURNS:
+            return
+        if self._alone:  # something was refused lately, and mostly is again
+            self._alone -= 1
+            return
+        room, workers = max(self._errand_room, *(part.size for part in parts)), len(self._errands)
+        head = -(-ERRANDS.itemsize * workers // 64) * 64
+        each = head + workers * _ERRAND_BYTES * room
+        if workers * each > MOST_ERRAND_BYTES:
+            return
+        if room > self._errand_room or not self._errand_lists:
+            self._errand_room = 1 << (room - 1).bit_length()
+            each = head + workers * _ERRAND_BYTES * self._errand_room
+            self._errand_lists = []
+            for row, part in zip(self._row_words, self._errands, strict=True):
+                part.need(each)
+                row[_ROW["errands"]] = part.address
+                lists = self.memory.view(part.address, ERRANDS.itemsize * workers).view(ERRANDS)
+                lists["begin"] = part.address + head + _ERRAND_BYTES * self._errand_room * np.arange(workers)
+                self._errand_lists.append(lists)
+        for lists in self._errand_lists:
+            lists["count"] = lists["done"] = 0
+        self.words[_SORTING] = self._errand_room
 
     def run_turns(self) -> None:
         """See `core.turns.SharingMailboxes`."""
@@ -564,10 +604,6 @@ class HubMailboxes:
         """The outboxes of a worker's first turns are somewhere else now."""
         self._array("outs")[self._places(worker, 0, turns)] += np.uint32(distance & 0xFFFFFFFF)
 
-    def outbox_address(self, place: int) -> int:
-        """Where the outbox of a turn of the plan is."""
-        return int(self._array("outs")[place])
-
     def planned(self, place: int) -> int:
         """The agent at a place of the plan."""
         return int(self._array("plan")[place])
@@ -604,7 +640,7 @@ class HubMailboxes:
             marks = self._marks()
             settled = not (marks & _MALFORMED or (marks & _WITH_GRANTS and self._denied_is_fault))
             self.begin_timers()
-            return _HubCommit(self, aside=self._begin_aside(len(plan), marks), settled=settled)
+            return _HubCommit(self, aside=self._begin_aside(marks), settled=settled)
         count = self._take_plan(plan)
         self._need("faults", count)[:count] = turns.faults.view(np.uint32)
         self._need("lengths", count)[:count] = turns.outbox_bytes
@@ -634,18 +670,18 @@ class HubMailboxes:
             marks |= row[_ROW["marks"]]
         return marks
 
-    def _begin_aside(self, turns: int, marks: int) -> bool:
+    def _begin_aside(self, marks: int) -> bool:
         """Have workers that attend commit, where they can do it all. Answers whether they do."""
-        if not self._attended or turns < MANY_TURNS or marks & _NEEDS_ONE:
+        if marks & _SPILLED:
+            self._errand_room *= 2
+            self._errand_lists.clear()
+        if not self.words[_SORTING] or marks & _NEEDS_ONE:
             return False
         if marks & _PUBLISHES and self.words[_STALE]:
             return False
-        if self._alone:  # something was refused lately, and mostly is again
-            self._alone -= 1
-            return False
         agents, rows = self.words[_AGENTS], self.rows
         self._array("was_ready")[:agents] = self._array("ready")[:agents]
-        for name in ("turn", "frame", "member", "messages", "refused"):
+        for name in ("member", "messages", "refused"):
             rows[name] = 0
         self._tell(DELIVER)
         return True

@@ -21,7 +21,7 @@ _EXTERN_BYTES: Final = ctypes.sizeof(ffi.wasmtime_extern_t)
 _WORDS: Final = _EXTERN_BYTES // 4
 _NUMBER: Final = 4
 """The word of a memory's `wasmtime_extern_t` that is its instance's number."""
-EXPORTS: Final = (reserved.TURN, reserved.START, reserved.FAULT)
+EXPORTS: Final = (reserved.TURN, reserved.START, reserved.AHEAD)
 """What a courier imports of an agent, behind its memory."""
 
 

@@ -147,6 +147,7 @@ class HubShard:
         self._turns, self._serve = (Call(self._store, find_export(self._store, hub, name), 1) for name in _LOOPS)
         self._take_bounced = function_of(self._store, hub, "take_bounced", 2)
         self._move_log = function_of(self._store, hub, "move_log", 3)
+        self._stopped_at = function_of(self._store, hub, "stopped_at", 1)
         self._finish = function_of(self._store, hub, "finish", 1)
 
     # ---- coming and going ----
@@ -375,7 +376,7 @@ class HubShard:
             self._mailboxes.grow_timers(self._number)
         else:
             assert stop == GROW, stop
-            effect = self._mailboxes.outbox_address(self._turn[0]) + int(self._worker["frame"][0])
+            effect = self._stopped_at(self._address) & 0xFFFFFFFF
             self._mailboxes.grow_after(self._number, effect, self._move_log)
 
     def _serve_turn(self, stop: int, trap: int | None) -> None:

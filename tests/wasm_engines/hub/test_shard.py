@@ -220,7 +220,8 @@ def test_workers_that_commit_do_what_one_would(
     (tmp_path / "chatter.wat").write_text(CHATTER)
     alone = outcome(tmp_path, CROWD % (seed, scheduler, "inline", 1, frames))
     whole: list[bool] = []
-    delivered = HubMailboxes.delivered
+    spilled: list[bool] = []
+    delivered, begin_aside = HubMailboxes.delivered, HubMailboxes._begin_aside
     monkeypatch.setattr(mailboxes, "MANY_TURNS", 2)
     monkeypatch.setattr(mailboxes, "_ALONE_WAVES", 1)
 
@@ -228,12 +229,22 @@ def test_workers_that_commit_do_what_one_would(
         whole.append(delivered(self))
         return whole[-1]
 
+    def marking(self: HubMailboxes, marks: int) -> bool:
+        spilled.append(bool(marks & mailboxes._SPILLED))
+        return begin_aside(self, marks)
+
     monkeypatch.setattr(HubMailboxes, "delivered", noting)
+    monkeypatch.setattr(HubMailboxes, "_begin_aside", marking)
     for workers in (2, 3):
         assert outcome(tmp_path, CROWD % (seed, scheduler, "threads", workers, frames)) == alone
     assert whole.count(not refuses) > 20
     assert refuses or False not in whole
+    assert 0 < sum(spilled) < 10  # where there was no room for all errands, there is the next time
     assert alone[1] > 5000
+    whole.clear()
+    monkeypatch.setattr(mailboxes, "MOST_ERRAND_BYTES", 0)
+    assert outcome(tmp_path, CROWD % (seed, scheduler, "threads", 2, frames)) == alone
+    assert not whole
 
 
 UNEVEN: Final = """
@@ -380,6 +391,17 @@ def test_starts_that_fail(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     """
     _, turns, faults = same_turn_by_turn(tmp_path, profile, monkeypatch)
     assert (turns, faults) == (3 * 37 + 21, 21)
+
+
+def test_outboxes_of_turns_before_a_trap_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cut.wat").write_text(agent("(i32.const 8)"))
+    (tmp_path / "trap.wat").write_text(agent("unreachable"))
+    (tmp_path / "good.wat").write_text(counting(""))
+    group = '[[agents]]\nname = "%s"\nmodule = "%s.wat"\ncount = 2\n'
+    names = ("good", "cut", "trap", "good", "trap", "cut", "good")
+    profile = "[run]\nwaves = 2\n" + "".join(group % (f"{name}{at}", name) for at, name in enumerate(names))
+    _, turns, faults = same_turn_by_turn(tmp_path, profile, monkeypatch)
+    assert (turns, faults) == (2 * len(names) + 2 * 3, 2 * 4)
 
 
 def test_a_courier_is_written_for_any_number_of_agents() -> None:

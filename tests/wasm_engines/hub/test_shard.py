@@ -24,7 +24,9 @@ from wavelock.testing import WORKLOADS, Combination, Workload
 from wavelock.testing.trace import Setup
 from wavelock.wasm_engines import wasmtime_engine
 from wavelock.wasm_engines.hub import mailboxes
-from wavelock.wasm_engines.hub.mailboxes import MOST_AGENTS, HubMailboxes, configure_for_hub, courier_text
+from wavelock.wasm_engines.hub.courier import courier_text
+from wavelock.wasm_engines.hub.layout import MOST_AGENTS, SPILLED
+from wavelock.wasm_engines.hub.mailboxes import HubMailboxes, configure_for_hub
 from wavelock.wasm_engines.hub.shard import SPARED, HubShard
 from wavelock.wasm_engines.loop import LoopShard
 from wavelock.workers.inline import InlineWorkers
@@ -230,7 +232,7 @@ def test_workers_that_commit_do_what_one_would(
         return whole[-1]
 
     def marking(self: HubMailboxes, marks: int) -> bool:
-        spilled.append(bool(marks & mailboxes._SPILLED))
+        spilled.append(bool(marks & SPILLED))
         return begin_aside(self, marks)
 
     monkeypatch.setattr(HubMailboxes, "delivered", noting)

@@ -26,7 +26,7 @@ enum { MESSAGE = 2, TIME, UNDELIVERABLE = 6 };
 enum { AGENT_ENDED = 2, MAILBOX_FULL = 3, TOO_LARGE = 4 };
 #define LAST_WAVE (1ull << 62) /* a timer past it is refused */
 
-/* Why a function stopped; mailboxes.py and shard.py have the same numbers. */
+/* Why a function stopped; layout.py and shard.py have the same numbers. */
 enum stop { DONE, GROW, BOUNCE, FAULT, MALFORMED, GRANTS, EFFECT, LOST, EXITED, STALE, ABSENT, BAD_RESULT, GROW_TIMERS };
 
 /* What an outbox is, seen soon after its turn. SPILLED: a worker's errands had no room. */

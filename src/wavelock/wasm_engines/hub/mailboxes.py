@@ -1,12 +1,8 @@
-"""Mailboxes in the hub's memory: `core.mailboxes.Mailboxes` over the functions of hub.c.
-
-The names of `CONTROL`, `BOX` and `GROUP` are those of the structs in hub.c, in their order.
-"""
+"""Mailboxes in the hub's memory: `core.mailboxes.Mailboxes` over the functions of hub.c."""
 
 from __future__ import annotations
 
 import ctypes
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -23,107 +19,59 @@ from wavelock.core.homes import Part as HomePart
 from wavelock.core.mailboxes import TIMER, Commit, GroupBounds, Mailboxes, Packed, Stop, TimerArray
 from wavelock.core.shard import Bytes, Turns, U8Array, U32Array, U64Array, gather
 from wavelock.core.turns import WaveHeader
+from wavelock.wasm_engines.hub.courier import Compiler
+from wavelock.wasm_engines.hub.layout import (
+    BOUNCE,
+    BOX,
+    BOX_WORDS,
+    CONTROL,
+    CONTROL_AT,
+    CONTROL_BYTES,
+    DELIVER,
+    DENIED_IS_FAULT,
+    DROPS_OLDEST,
+    ERRAND_BYTES,
+    ERRANDS,
+    FAILED,
+    FUNCTIONS,
+    GROUP,
+    GROW,
+    GROW_TIMERS,
+    LEAVE,
+    LETTER_BYTES,
+    MALFORMED,
+    NEEDS_ONE,
+    NO_LOG,
+    PARTS,
+    PUBLISHES,
+    ROW,
+    SPILLED,
+    TURNS,
+    WITH_GRANTS,
+    WORD,
+    WORKER,
+    WORKER_BYTES,
+)
 from wavelock.wasm_engines.hub.memory import PAGE_BYTES, PAGES, HubMemory, Part
 from wavelock.wasm_engines.wasmtime_calls import function_of
 from wavelock.wasm_engines.wasmtime_modules import compiled, trust
 
-CONTROL: Final = (
-    "agents", "boxes", "ready", "homes", "was_ready", "groups", "topics", "grants", "lists", "members", "logs",
-    "rows", "workers", "plan", "turns", "lengths", "faults", "details", "fuel", "marks", "hashes", "outs", "inboxes", "scratch",
-    "hashing", "sorting", "turn", "stage", "at", "end", "frame", "member", "filled", "taken", "exiting", "stale", "receiver",
-    "reason", "messages", "full", "ends", "least_message", "least_bytes", "least_frames", "timers", "timers_limit",
-    "timers_end", "looked",
-)  # fmt: skip
-"""The u32 words of `control_t`."""
-WIDE: Final = ("wave", "time_ns", "entropy")
-"""Its u64 words, behind those."""
-BOX_WORDS: Final = (
-    "first", "frames", "bytes", "room", "last", "group", "ended", "courier", "inbox", "outbox", "outbox_bytes",
-    "first_courier",
-)  # fmt: skip
-"""The u32 words of `box_t` at its beginning."""
-BOX: Final = np.dtype([*((name, "<u4") for name in BOX_WORDS), ("spent", "<u8"), ("timers", "<u4"), ("work", "<u4")])
-ERRANDS: Final = np.dtype([(name, "<u4") for name in ("begin", "count", "done", "unused")])
-_ERRAND_BYTES: Final = 8
 MOST_ERRAND_BYTES: Final = 1 << 29
 """So much of the memory errands take at most; where they would take more, one commits."""
-GROUP: Final = np.dtype(
-    [
-        *((name, "<u4") for name in ("message", "mailbox_bytes", "mailbox_frames", "flags")),
-        ("fuel", "<u8"),
-        ("timers", "<u4"),
-        ("unused", "<u4"),
-    ]
-)
-LOG: Final = np.dtype([*((name, "<u4") for name in ("begin", "limit", "end", "live")), ("unused", "V48")])
-MOST_AGENTS: Final = 16
-"""Agents of one courier."""
-_WORKER: Final[list[tuple[Any, ...]]] = [
-    *((name, "<u4") for name in ("places", "place", "turns", "turn", "out", "out_bytes", "at", "starts")),
-    ("left", "<u8"),
-    ("header", "V32"),
-    ("budget", "<u8"),
-    *((name, "<u4") for name in ("started", "number", "doing", "seen", "marks", "errands", "sender")),
-    *((name, "<u4") for name in ("member", "messages", "refused", "failed", "timers", "timers_limit", "timers_end")),
-    *((name, "<u4") for name in ("looked", "examined")),
-    ("of", "V32", MOST_AGENTS),
-]
-WORKER_BYTES: Final = np.dtype(_WORKER).itemsize
-WORKER: Final = np.dtype([*_WORKER, ("apart", f"V{-WORKER_BYTES % 64 + 64}")])
-"""`worker_t`, and as much behind it as keeps workers out of each other's cache lines."""
-_ROW: Final = {name: field[1] // 4 for name, field in (WORKER.fields or {}).items()}
-"""Where the words of a row are: quicker to reach than by name."""
-LETTER_BYTES: Final = 8
-_DROPS_OLDEST, _DENIED_IS_FAULT = 1, 2
-_FOR_KERNEL, _MALFORMED, _WITH_GRANTS, _PUBLISHES, FAILED, _SPILLED = 1, 2, 4, 8, 16, 32
-"""Marks. FAILED: a turn that failed; set by shards."""
-_NEEDS_ONE: Final = _FOR_KERNEL | _MALFORMED | FAILED | _SPILLED
-"""Marks of a wave that workers cannot commit by themselves."""
-TURNS, DELIVER, LEAVE = 1, 2, 3
-"""Commands."""
 MANY_TURNS: Final = 64
 """From so many turns on several workers commit."""
 _WAIT_NS: Final = 100_000_000
 """So long a wait for workers lasts before Python may see to signals."""
-_CONTROL_AT: Final = 1024
-_GATE_AT: Final = 512
-_BUSY_AT: Final = _GATE_AT + 64
-_CONTROL_BYTES: Final = 4 * len(CONTROL) + 8 * len(WIDE)
-GROW: Final = 1
-BOUNCE: Final = 2
-"""Stops that no commit shows: a part is full; a frame is larger than its receiver's inbox."""
-GROW_TIMERS: Final = 12
-_NO_LOG: Final = 0xFFFFFFFF
 _NO_TIMERS: Final = np.zeros(0, TIMER)
 _ALONE_WAVES: Final = 16
 """So many waves are committed by one after workers had to take a commit back."""
-_FUNCTIONS: Final = {
-    "layout": 0, "put": 4, "ring": 2, "greet": 4, "drop_oldest": 2, "take_first": 1, "clear": 1, "move_log": 3,
-    "inbox_bytes": 0, "pack": 0, "survey_all": 1, "commit": 0, "withdraw": 1, "tell": 2, "wait": 1,
-}  # fmt: skip
-"""The functions of hub.c that the orchestrator calls, and how many arguments they take."""
 _STRIDE: Final = BOX.itemsize // 4
 _FRAMES, _BYTES, _ROOM, _ENDED = (BOX_WORDS.index(name) for name in ("frames", "bytes", "room", "ended"))
 _STOPS: Final = {int(stop): stop for stop in Stop}
-_OF_AGENT: Final = re.compile(r"\$(agent|turn|start|ahead|carry|enter)\b")
-_WORD: Final = {name: at for at, name in enumerate(CONTROL)}
-_AGENTS, _FULL, _MESSAGES, _ENDS = (_WORD[name] for name in ("agents", "full", "messages", "ends"))
-_TURN, _STAGE, _AT, _END, _FRAME = (_WORD[name] for name in ("turn", "stage", "at", "end", "frame"))
-_EXITING, _STALE, _RECEIVER, _REASON = (_WORD[name] for name in ("exiting", "stale", "receiver", "reason"))
-_TIMERS, _SORTING = _WORD["timers"], _WORD["sorting"]
-_PARTS: Final[dict[str, Any]] = {
-    "boxes": BOX,
-    "groups": GROUP,
-    "logs": LOG,
-    "rows": WORKER,
-    "homes": np.uint16,
-    "fuel": np.uint64,
-    **dict.fromkeys(
-        ("lists", "members", "plan", "lengths", "faults", "details", "hashes", "outs", "places"), np.uint32
-    ),
-    **dict.fromkeys(("ready", "was_ready", "grants", "marks", "inboxes", "outboxes", "scratch"), np.uint8),
-}
-"""The parts of the memory, and what their entries are."""
+_AGENTS, _FULL, _MESSAGES, _ENDS = (WORD[name] for name in ("agents", "full", "messages", "ends"))
+_TURN, _STAGE, _AT, _END, _FRAME = (WORD[name] for name in ("turn", "stage", "at", "end", "frame"))
+_EXITING, _STALE, _RECEIVER, _REASON = (WORD[name] for name in ("exiting", "stale", "receiver", "reason"))
+_TIMERS, _SORTING = WORD["timers"], WORD["sorting"]
 
 
 def configure_for_hub(config: wasmtime.Config) -> None:
@@ -140,36 +88,6 @@ def open_mailboxes() -> Mailboxes:
     trust(config)
     engine = wasmtime.Engine(config)
     return HubMailboxes(engine, ModuleCache("hub"), "alone", Homes(), shared=False, compiler=None)
-
-
-Compiler = Callable[[], wasmtime.Engine] | None
-"""See `wasmtime_modules.compiled`."""
-
-
-def courier_module(
-    engine: wasmtime.Engine, cache: ModuleCache | None, key: str, agents: int, compiler: Compiler
-) -> wasmtime.Module:
-    """A courier for so many agents, compiled. key: what tells the engine's configuration from others."""
-    source = Path(__file__).with_name("courier.wat").read_text(encoding="utf-8")
-    text = courier_text(source, agents)
-    return compiled(engine, cache, f"{key} trusted {blake3(text.encode()).hexdigest()}", text, compiler)
-
-
-def courier_text(source: str, agents: int) -> str:
-    """courier.wat with what stands there for each agent once for each of so many."""
-    lines: list[str] = []
-    repeated: list[str] | None = None
-    for line in source.splitlines():
-        if line.strip() == ";; for each agent {":
-            repeated = []
-        elif line.strip() == ";; }":
-            for place in range(agents):
-                numbered = (_OF_AGENT.sub(rf"$\g<1>{place}", each) for each in repeated or ())
-                lines += [each.replace("PLACE", str(place)) for each in numbered]
-            repeated = None
-        else:
-            (lines if repeated is None else repeated).append(line)
-    return "\n".join(lines)
 
 
 class HubMailboxes:
@@ -200,25 +118,25 @@ class HubMailboxes:
         self._store = store = wasmtime.Store(engine)
         table = wasmtime.Table(store, wasmtime.TableType(wasmtime.ValType.funcref(), wasmtime.Limits(1, None)), None)
         instance = wasmtime.Instance(store, self.module, [memory.shared, table])
-        call = {name: function_of(store, instance, name, count) for name, count in _FUNCTIONS.items()}
-        expected = _CONTROL_BYTES << 24 | WORKER_BYTES // 8 << 16 | BOX.itemsize << 8 | GROUP.itemsize
+        call = {name: function_of(store, instance, name, count) for name, count in FUNCTIONS.items()}
+        expected = CONTROL_BYTES << 24 | WORKER_BYTES // 8 << 16 | BOX.itemsize << 8 | GROUP.itemsize
         if call["layout"]() & 0xFFFFFFFF != expected:
             raise RuntimeError("hub.wasm and the package differ in their layout; build it anew")
         self._call = call
         self._put, self._commit, self._pack = call["put"], call["commit"], call["pack"]
         first_page = memory.view(0, PAGE_BYTES).data
         first_page[:] = bytes(PAGE_BYTES)
-        control = first_page[_CONTROL_AT : _CONTROL_AT + _CONTROL_BYTES]
+        control = first_page[CONTROL_AT : CONTROL_AT + CONTROL_BYTES]
         self.words = control[: 4 * len(CONTROL)].cast("I")
         self._wide = control[4 * len(CONTROL) :].cast("Q")
-        self._parts = {name: Part(memory, dtype) for name, dtype in _PARTS.items()}
+        self._parts = {name: Part(memory, dtype) for name, dtype in PARTS.items()}
         self._need("scratch", 1)
         self._scratch = self._parts["scratch"].array.data
         self._log_parts = [Part(memory, np.uint8) for _ in range(homes.workers)]
         self.rows = self._need("rows", homes.workers)[: homes.workers]
         self._open_workers()
         self._row_words = [self.rows[at : at + 1].view(np.uint32).data for at in range(homes.workers)]
-        words = (self.words[_TIMERS:], *(row[_ROW["timers"] :] for row in self._row_words))
+        words = (self.words[_TIMERS:], *(row[ROW["timers"] :] for row in self._row_words))
         self._timers = [(Part(memory, TIMER), each[:3]) for each in words]
         """Rows of timers: of a commit by one, then of each worker; their parts, and begin, limit and end."""
         self._box_words = memoryview(b"").cast("I")
@@ -233,7 +151,7 @@ class HubMailboxes:
 
     def _open_workers(self) -> None:
         workers = self._homes.workers
-        self.words[_WORD["workers"]] = workers
+        self.words[WORD["workers"]] = workers
         self.rows[:workers] = np.zeros(1, WORKER)
         self.rows["number"][:workers] = np.arange(workers)
         logs = self._need("logs", workers)
@@ -245,8 +163,8 @@ class HubMailboxes:
     def _need(self, name: str, count: int) -> Any:
         """Make room in a part, and tell the hub where it is. Answers its array."""
         part = self._parts[name]
-        if part.need(count) and name in _WORD:
-            self.words[_WORD[name]] = part.address
+        if part.need(count) and name in WORD:
+            self.words[WORD[name]] = part.address
         return part.array
 
     def _array(self, name: str) -> Any:
@@ -256,7 +174,7 @@ class HubMailboxes:
         """See `Mailboxes`."""
         rows, grants = self._need("groups", len(groups)), self._need("grants", len(groups) * topics)
         for at, group in enumerate(groups):
-            flags = _DROPS_OLDEST * group.drops_oldest | _DENIED_IS_FAULT * group.denied_is_fault
+            flags = DROPS_OLDEST * group.drops_oldest | DENIED_IS_FAULT * group.denied_is_fault
             # No frame is longer than these, and no more of them fit into the bytes.
             message, frames, timers = (
                 min(bound, 0xFFFFFFFF) for bound in (group.message, group.mailbox_frames, group.timers)
@@ -265,9 +183,9 @@ class HubMailboxes:
             for topic in range(topics):
                 grants[at * topics + topic] = topic in group.topics
         self._denied_is_fault = any(group.denied_is_fault for group in groups)
-        self.words[_WORD["topics"]] = topics
+        self.words[WORD["topics"]] = topics
         for least, column in (("message", "message"), ("bytes", "mailbox_bytes"), ("frames", "mailbox_frames")):
-            self.words[_WORD[f"least_{least}"]] = min(rows[column][: len(groups)].tolist(), default=0)
+            self.words[WORD[f"least_{least}"]] = min(rows[column][: len(groups)].tolist(), default=0)
         self.members_changed()
 
     def close(self) -> None:
@@ -353,7 +271,7 @@ class HubMailboxes:
         """See `Mailboxes`."""
         count = len(agents)
         self._fill_scratch(np.stack((agents, tags), axis=1).tobytes())
-        while (first := self._call["ring"](first, count)) < count and self.words[_FULL] != _NO_LOG:
+        while (first := self._call["ring"](first, count)) < count and self.words[_FULL] != NO_LOG:
             self._make_room(self.words[_FULL], (count - first) * (FRAME_HEADER.size + LETTER_BYTES))
         return first
 
@@ -440,8 +358,8 @@ class HubMailboxes:
             self._need(name, count)
         self._need("marks", count)[:count] = 0
         words = self.words
-        words[_WORD["turns"]] = count
-        words[_TURN] = words[_STAGE] = words[_WORD["filled"]] = words[_WORD["taken"]] = 0
+        words[WORD["turns"]] = count
+        words[_TURN] = words[_STAGE] = words[WORD["filled"]] = words[WORD["taken"]] = 0
         return count
 
     def share(self, plan: U32Array, header: WaveHeader, parts: Sequence[HomePart]) -> None:
@@ -452,12 +370,12 @@ class HubMailboxes:
         self._need("fuel", count)
         if self.hashing:
             self._need("hashes", count)[:count] = 0
-        self.words[_WORD["hashing"]] = self.hashing
+        self.words[WORD["hashing"]] = self.hashing
         self._wide[0], self._wide[1], self._wide[2] = header
         self._wave_parts = parts
         for row in self._row_words:
-            row[_ROW["turns"]] = row[_ROW["turn"]] = row[_ROW["at"]] = row[_ROW["marks"]] = 0
-            row[_ROW["examined"]] = 0
+            row[ROW["turns"]] = row[ROW["turn"]] = row[ROW["at"]] = row[ROW["marks"]] = 0
+            row[ROW["examined"]] = 0
         self._lay_places(parts, count)
         self._lay_errands(parts, count)
 
@@ -466,13 +384,13 @@ class HubMailboxes:
         at = 0
         for part in parts:
             row = self._row_words[part.worker]
-            row[_ROW["turns"]] = part.size
+            row[ROW["turns"]] = part.size
             if isinstance(part.places, slice):
-                row[_ROW["places"]], row[_ROW["place"]] = 0, part.places.start
+                row[ROW["places"]], row[ROW["place"]] = 0, part.places.start
             else:
                 places = self._need("places", count)
                 places[at : at + part.size] = part.places
-                row[_ROW["places"]] = self._parts["places"].address + 4 * at
+                row[ROW["places"]] = self._parts["places"].address + 4 * at
                 at += part.size
 
     def _lay_errands(self, parts: Sequence[HomePart], count: int) -> None:
@@ -485,18 +403,18 @@ class HubMailboxes:
             return
         room, workers = max(self._errand_room, *(part.size for part in parts)), len(self._errands)
         head = -(-ERRANDS.itemsize * workers // 64) * 64
-        each = head + workers * _ERRAND_BYTES * room
+        each = head + workers * ERRAND_BYTES * room
         if workers * each > MOST_ERRAND_BYTES:
             return
         if room > self._errand_room or not self._errand_lists:
             self._errand_room = 1 << (room - 1).bit_length()
-            each = head + workers * _ERRAND_BYTES * self._errand_room
+            each = head + workers * ERRAND_BYTES * self._errand_room
             self._errand_lists = []
             for row, part in zip(self._row_words, self._errands, strict=True):
                 part.need(each)
-                row[_ROW["errands"]] = part.address
+                row[ROW["errands"]] = part.address
                 lists = self.memory.view(part.address, ERRANDS.itemsize * workers).view(ERRANDS)
-                lists["begin"] = part.address + head + _ERRAND_BYTES * self._errand_room * np.arange(workers)
+                lists["begin"] = part.address + head + ERRAND_BYTES * self._errand_room * np.arange(workers)
                 self._errand_lists.append(lists)
         for lists in self._errand_lists:
             lists["count"] = lists["done"] = 0
@@ -556,11 +474,11 @@ class HubMailboxes:
     def collect(self) -> Turns:
         """See `core.turns.SharingMailboxes`."""
         self._laid_out = True
-        count = self.words[_WORD["turns"]]
+        count = self.words[WORD["turns"]]
         lengths, outs = self._array("lengths")[:count], self._array("outs")[:count]
         if all(isinstance(part.places, slice) for part in self._wave_parts):
             rows = [self._row_words[part.worker] for part in self._wave_parts]
-            pieces: list[Bytes] = [self.memory.view(row[_ROW["out"]], row[_ROW["at"]]).data for row in rows]
+            pieces: list[Bytes] = [self.memory.view(row[ROW["out"]], row[ROW["at"]]).data for row in rows]
         else:
             pieces = [gather(self.memory.view(0, PAGES * PAGE_BYTES).data, outs.astype(np.uint64), lengths)]
         fuel, faults, details = (self._array(name)[:count] for name in ("fuel", "faults", "details"))
@@ -595,7 +513,7 @@ class HubMailboxes:
     def _places(self, worker: int, turn: int, count: int) -> U32Array:
         """The places in the plan of some of a worker's turns."""
         row = self._row_words[worker]
-        places, first = row[_ROW["places"]], row[_ROW["place"]] + turn
+        places, first = row[ROW["places"]], row[ROW["place"]] + turn
         if places:
             return self.memory.view(places + 4 * turn, 4 * count).view(np.uint32)
         return np.arange(first, first + count, dtype=np.uint32)
@@ -638,7 +556,7 @@ class HubMailboxes:
         if self._laid_out:  # by the workers
             self._laid_out = False
             marks = self._marks()
-            settled = not (marks & _MALFORMED or (marks & _WITH_GRANTS and self._denied_is_fault))
+            settled = not (marks & MALFORMED or (marks & WITH_GRANTS and self._denied_is_fault))
             self.begin_timers()
             return _HubCommit(self, aside=self._begin_aside(marks), settled=settled)
         count = self._take_plan(plan)
@@ -667,17 +585,17 @@ class HubMailboxes:
         """Those of all outboxes of a wave that workers laid out."""
         marks = 0
         for row in self._row_words:
-            marks |= row[_ROW["marks"]]
+            marks |= row[ROW["marks"]]
         return marks
 
     def _begin_aside(self, marks: int) -> bool:
         """Have workers that attend commit, where they can do it all. Answers whether they do."""
-        if marks & _SPILLED:
+        if marks & SPILLED:
             self._errand_room *= 2
             self._errand_lists.clear()
-        if not self.words[_SORTING] or marks & _NEEDS_ONE:
+        if not self.words[_SORTING] or marks & NEEDS_ONE:
             return False
-        if marks & _PUBLISHES and self.words[_STALE]:
+        if marks & PUBLISHES and self.words[_STALE]:
             return False
         agents, rows = self.words[_AGENTS], self.rows
         self._array("was_ready")[:agents] = self._array("ready")[:agents]
@@ -747,7 +665,7 @@ class _HubCommit:
         self._words = mailboxes.words
         self.settled = settled
         self.aside = aside
-        for word in (_TURN, _STAGE, _EXITING, _MESSAGES, _ENDS, _WORD["member"]):
+        for word in (_TURN, _STAGE, _EXITING, _MESSAGES, _ENDS, WORD["member"]):
             self._words[word] = 0
         self.turn = self.receiver = self.reason = 0
         self._frame_at = 0

@@ -23,15 +23,15 @@ from wasmtime import _ffi as ffi
 from wavelock.core.abi import Fault
 from wavelock.core.shard import GroupPlan, Turns, U32Array
 from wavelock.wasm_engines.capture import capture_instance, restore_instance
-from wavelock.wasm_engines.hub.mailboxes import (
+from wavelock.wasm_engines.hub.layout import (
     BOUNCE,
     DELIVER,
     FAILED,
     GROW,
     GROW_TIMERS,
     MOST_AGENTS,
-    HubMailboxes,
 )
+from wavelock.wasm_engines.hub.mailboxes import HubMailboxes
 from wavelock.wasm_engines.hub.maker import Maker
 from wavelock.wasm_engines.hub.memory import PAGE_BYTES, Part
 from wavelock.wasm_engines.loop import AgentState, Buffers, Failure, bad_result, check_record, trapped

@@ -225,7 +225,7 @@ class Kernel:
         if not len(ready):
             return ready
         plan = np.ascontiguousarray(self._scheduler.plan(self.wave, ready), np.uint32)
-        if not np.array_equal(plan, ready):
+        if len(plan) != len(ready) or not (plan == ready).all():
             self._check_plan(plan, len(ready))
         return plan
 

@@ -11,6 +11,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from wavelock.core.errors import EnvironmentFailure, UserError
 from wavelock.core.shard import Message, ShardService
@@ -19,6 +20,8 @@ from wavelock.plugins.members import Member, NoSettings
 from wavelock.transports.interface import Endpoint, Received, Transport
 from wavelock.workers.interface import MakeService, Workers
 from wavelock.workers.stacks import needed_stack_bytes, start_thread
+
+_NO_BODY: Final = memoryview(b"")
 
 
 def stack_bytes() -> int | None:
@@ -73,7 +76,10 @@ class _Server:
 
 
 class _InlineEnd:
-    """The orchestrator's end; receiving serves the request first."""
+    """The orchestrator's end; receiving serves the request first.
+
+    A request without a body, and a reply without one, are handed over as they are: there is nothing to carry.
+    """
 
     def __init__(self, near: Endpoint, far: Endpoint, make_service: MakeService, stack_bytes: int) -> None:
         self._near = near
@@ -83,10 +89,15 @@ class _InlineEnd:
         self._service: ShardService | None = None
         self._server: _Server | None = None
         self._checked: int | None = None
+        self._request: Message | None = None
+        self._reply: Message | None = None
 
     def send(self, message: Message) -> None:
         """See `transports.interface.Endpoint`."""
-        self._near.send(message)
+        if message.parts:
+            self._near.send(message)
+        else:
+            self._request = message
 
     def receive(self) -> Received | None:
         """See `transports.interface.Endpoint`."""
@@ -102,7 +113,8 @@ class _InlineEnd:
                 'workers "inline": the run was begun by the main thread and goes on in another, whose stack is too '
                 f'small (turns need {self._stack_bytes >> 10} KiB); use = "threads"'
             )
-        return self._near.receive()
+        reply, self._reply = self._reply, None
+        return self._near.receive() if reply is None else Received(reply.kind, reply.agents, _NO_BODY)
 
     def _may_serve(self) -> bool:
         """An engine that runs off the end of the native stack takes the process with it: better not to begin."""
@@ -114,9 +126,15 @@ class _InlineEnd:
     def _serve(self) -> None:
         if self._service is None:
             self._service = self._make_service()
-        request = self._far.receive()
-        if request is not None:
-            self._far.send(self._service.handle(request.kind, request.agents, request.body))
+        asked, self._request = self._request, None
+        request = self._far.receive() if asked is None else Received(asked.kind, asked.agents, _NO_BODY)
+        if request is None:
+            return
+        reply = self._service.handle(*request)
+        if reply.parts:
+            self._far.send(reply)
+        else:
+            self._reply = reply
 
     def close(self) -> None:
         """See `transports.interface.Endpoint`."""

@@ -598,18 +598,18 @@ static int32_t take_some(box_t *box, log_t *log) {
 
 /* The marks of an outbox; most send something, or yield, and need no closer look. */
 static inline u32 glance(u32 agent, u32 from, u32 to) {
-    u64 at = from, end = to; /* wider than any frame's length */
-    while (at < end) {
+    for (u32 at = from; at < to;) {
         const frame_t *frame = AT(frame_t, at);
-        if (end - at < sizeof(frame_t)) return survey(box_of(agent), from, to);
-        u64 head = *(const u64 *)frame, len = (u32)head, next = at + sizeof(frame_t) + ((len + 7) & ~7ull);
-        if (head >> 32 == SEND) {
-            if (next > end || frame->peer >= control->agents || len > control->least_message) return survey(box_of(agent), from, to);
-            if (len & 7 && *AT(u64, next - 8) >> 8 * (len & 7)) return IS_MALFORMED; /* its padding is zeros */
-        } else if (head != (u64)YIELD << 32 || frame->peer) {
+        u32 room = to - at - sizeof(frame_t), len = frame->len, padded = (len + 7) & ~7u;
+        if (to - at < sizeof(frame_t) || len > room || padded > room) return survey(box_of(agent), from, to);
+        u32 kind = *(const u32 *)&frame->kind; /* and flags */
+        if (kind == SEND) {
+            if (frame->peer >= control->agents || len > control->least_message) return survey(box_of(agent), from, to);
+        } else if (kind != YIELD || len || frame->peer) {
             return survey(box_of(agent), from, to);
         }
-        at = next;
+        at += sizeof(frame_t) + padded;
+        if (len & 7 && *AT(u64, at - 8) >> 8 * (len & 7)) return IS_MALFORMED; /* its padding is zeros */
     }
     return 0;
 }

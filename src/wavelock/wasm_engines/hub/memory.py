@@ -45,7 +45,8 @@ class HubMemory:
             self.shared = _SharedMemory(engine, wasmtime.MemoryType(limits, shared=True))
         except wasmtime.WasmtimeError as error:
             raise EnvironmentFailure(f"the hub's memory cannot be made: {error}") from None
-        self._base = ctypes.cast(self.shared.data_ptr(), ctypes.c_void_p).value or 0
+        base = ctypes.cast(self.shared.data_ptr(), ctypes.c_void_p).value or 0
+        self._whole = np.ctypeslib.as_array((ctypes.c_uint8 * (PAGES * PAGE_BYTES)).from_address(base))
         self._end = FIRST_FREE
         self._free: dict[int, list[int]] = {}
         self._lock = threading.Lock()
@@ -75,7 +76,7 @@ class HubMemory:
 
     def view(self, address: int, size: int) -> npt.NDArray[np.uint8]:
         """The bytes of a part, writable."""
-        return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(self._base + address))
+        return self._whole[address : address + size]
 
     def close(self) -> None:
         """Free the memory: no view of it may be used any more."""

@@ -225,7 +225,7 @@ class Kernel:
         if not len(ready):
             return ready
         plan = np.ascontiguousarray(self._scheduler.plan(self.wave, ready), np.uint32)
-        if len(plan) != len(ready) or not (plan == ready).all():
+        if plan.shape != ready.shape or not (plan == ready).all():
             self._check_plan(plan, len(ready))
         return plan
 

@@ -193,7 +193,10 @@ class _Comparison:
                 f"Wavelock (the run was written by {reader.head['wavelock']}, this is {VERSION})"
             )
         if [module.form_digest for module in modules] != reader.group_forms():
-            raise DamagedRunError("the deterministic form of a module is not the recorded one")
+            raise DamagedRunError(
+                "the deterministic form of a module is not the recorded one: the file was made by another build of "
+                "wavelock, which replays it, or is damaged"
+            )
         self._feed = JournalFeed(reader)
         sources = Sources(modules, JournalInference(reader), self._feed.attach, lambda *_: (last, reader.path))
         self._loop = RunLoop(assemble(profile, registry, sources))

@@ -20,7 +20,10 @@ START: Final = "wavelock:start"
 Of a module without the ABI's exports: the start function alone, and a record of 0.
 """
 TURN: Final = "wavelock:turn"
-"""(inbox_len i32, fuel i64) -> (result i32, left i64): a budget and `wavelock_turn`. Only with the ABI's exports."""
+"""(inbox_len i32, fuel i64) -> (result i32, left i64): a budget and `wavelock_turn`. Only with the ABI's exports.
+
+FAULT is left alone: an instance that has one takes no turn.
+"""
 AHEAD: Final = "wavelock:ahead"
 """() -> i64: reads what a turn begins with, so that memory brings it. The number means nothing. Only with TURN."""
 

@@ -34,7 +34,7 @@ enum mark { FOR_KERNEL = 1, IS_MALFORMED = 2, WITH_GRANTS = 4, PUBLISHES = 8, FA
 
 /* One agent: its mailbox, a list of letters, and its instance. A cache line; some words are read two at a time. */
 typedef struct {
-    u32 first, frames; /* of the letters; where `frames` is 0, `first` is, and `last` is anything */
+    u32 first, frames; /* of the letters; where `frames` is 0 the first and the last are any */
     u32 bytes;
     u32 room; /* what its inbox takes, without the turn header */
     u32 last;
@@ -600,8 +600,9 @@ static int32_t take_some(box_t *box, log_t *log) {
 static inline u32 glance(u32 agent, u32 from, u32 to) {
     for (u32 at = from; at < to;) {
         const frame_t *frame = AT(frame_t, at);
+        if (to - at < sizeof(frame_t)) return survey(box_of(agent), from, to);
         u32 room = to - at - sizeof(frame_t), len = frame->len, padded = (len + 7) & ~7u;
-        if (to - at < sizeof(frame_t) || len > room || padded > room) return survey(box_of(agent), from, to);
+        if (len > room || padded > room) return survey(box_of(agent), from, to);
         u32 kind = *(const u32 *)&frame->kind; /* and flags */
         if (kind == SEND) {
             if (frame->peer >= control->agents || len > control->least_message) return survey(box_of(agent), from, to);
@@ -865,14 +866,14 @@ static inline enum stop do_effect(u32 agent, const frame_t *effect, u32 bytes) {
 enum stage { BEGIN, APPLY, NEXT };
 
 /* Send and yield for turns that ask for nothing else, until something stands against it: `commit` then goes on there. For
- * as long as nobody ended. */
-static inline void commit_plain(void) {
+ * as long as nobody ended. seen: the turn before which receivers are to be looked at; answers it anew. */
+static inline u32 commit_plain(u32 seen) {
     const u32 *plan = AT(u32, control->plan), *lengths = AT(u32, control->lengths), *outs = AT(u32, control->outs);
     const u8 *marks = AT(u8, control->marks);
-    u32 turn = control->turn, seen = turn, messages = 0, begin = 0, end = 0;
+    u32 turn = control->turn, messages = 0, begin = 0, end = 0;
     bool several = control->workers > 1;
     for (; turn < control->turns && !marks[turn]; turn++) {
-        if (turn == seen) seen = look_at_receivers(seen);
+        if (turn >= seen) seen = look_at_receivers(turn);
         u32 from = plan[turn];
         for (begin = outs[turn], end = begin + lengths[turn]; begin < end;) {
             const frame_t *effect = AT(frame_t, begin);
@@ -896,6 +897,7 @@ stopped:
         control->end = end;
         control->stage = APPLY;
     }
+    return seen;
 }
 
 /* Do the effects of all turns from where it stopped last. Of an EFFECT, `frame` is its address and `at` its end. */
@@ -903,9 +905,11 @@ EXPORT(commit) u32 commit(void) {
     const u32 *plan = AT(u32, control->plan), *lengths = AT(u32, control->lengths), *outs = AT(u32, control->outs);
     const int32_t *faults = AT(int32_t, control->faults);
     const u8 *marks = AT(u8, control->marks);
+    u32 seen = control->turn; /* before this turn's receivers were looked at */
     for (;; control->turn++, control->stage = BEGIN) {
-        if (control->stage == BEGIN && !control->ends) commit_plain();
+        if (control->stage == BEGIN && !control->ends) seen = commit_plain(seen);
         if (control->turn == control->turns) return DONE;
+        if (control->turn >= seen) seen = look_at_receivers(control->turn);
         u32 agent = plan[control->turn];
         if (control->stage == BEGIN) {
             control->at = outs[control->turn];

@@ -401,24 +401,36 @@ class HubMailboxes:
         if self._alone:  # something was refused lately, and mostly is again
             self._alone -= 1
             return
-        room, workers = max(self._errand_room, *(part.size for part in parts)), len(self._errands)
-        head = -(-ERRANDS.itemsize * workers // 64) * 64
-        each = head + workers * ERRAND_BYTES * room
-        if workers * each > MOST_ERRAND_BYTES:
-            return
+        room = max(self._errand_room, *(part.size for part in parts))
         if room > self._errand_room or not self._errand_lists:
-            self._errand_room = 1 << (room - 1).bit_length()
-            each = head + workers * ERRAND_BYTES * self._errand_room
-            self._errand_lists = []
-            for row, part in zip(self._row_words, self._errands, strict=True):
-                part.need(each)
-                row[ROW["errands"]] = part.address
-                lists = self.memory.view(part.address, ERRANDS.itemsize * workers).view(ERRANDS)
-                lists["begin"] = part.address + head + ERRAND_BYTES * self._errand_room * np.arange(workers)
-                self._errand_lists.append(lists)
+            try:
+                self._errand_lists = self._make_errand_lists(room)
+            except EnvironmentFailure:  # the memory is nearly full: one commits, who needs none of this
+                self._errand_lists = []
+        if not self._errand_lists:
+            self._alone = _ALONE_WAVES
+            return
         for lists in self._errand_lists:
             lists["count"] = lists["done"] = 0
         self.words[_SORTING] = self._errand_room
+
+    def _make_errand_lists(self, room: int) -> list[Any]:
+        """Lists of room for so many errands, or for as many as there may be; none where that is too few."""
+        workers = len(self._errands)
+        head = -(-ERRANDS.itemsize * workers // 64) * 64
+        whole = 1 << (head + workers * ERRAND_BYTES * room - 1).bit_length()  # what a part takes
+        whole = min(whole, 1 << (MOST_ERRAND_BYTES // workers).bit_length() >> 1)
+        self._errand_room = (whole - head) // (workers * ERRAND_BYTES) if whole > head else 0
+        if self._errand_room == 0:
+            return []
+        made = []
+        for row, part in zip(self._row_words, self._errands, strict=True):
+            part.need(head + workers * ERRAND_BYTES * self._errand_room)
+            row[ROW["errands"]] = part.address
+            lists = self.memory.view(part.address, ERRANDS.itemsize * workers).view(ERRANDS)
+            lists["begin"] = part.address + head + ERRAND_BYTES * self._errand_room * np.arange(workers)
+            made.append(lists)
+        return made
 
     def run_turns(self) -> None:
         """See `core.turns.SharingMailboxes`."""
@@ -590,9 +602,14 @@ class HubMailboxes:
 
     def _begin_aside(self, marks: int) -> bool:
         """Have workers that attend commit, where they can do it all. Answers whether they do."""
-        if marks & SPILLED:
-            self._errand_room *= 2
-            self._errand_lists.clear()
+        if marks & SPILLED:  # more room the next time; where there is no more to be had, the next time is later
+            before = self._errand_room
+            try:
+                self._errand_lists = self._make_errand_lists(2 * before)
+            except EnvironmentFailure:
+                self._errand_lists = []
+            if self._errand_room <= before:
+                self._alone = _ALONE_WAVES
         if not self.words[_SORTING] or marks & NEEDS_ONE:
             return False
         if marks & PUBLISHES and self.words[_STALE]:

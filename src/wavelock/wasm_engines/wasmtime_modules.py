@@ -11,13 +11,16 @@ from wasmtime import _ffi as ffi
 
 from wavelock.core.cache import ModuleCache
 
+Compiler = Callable[[], wasmtime.Engine] | None
+"""An engine that compiles in the place of the one that runs what it made; None: the same one does."""
+
 
 def compiled(
     engine: wasmtime.Engine,
     cache: ModuleCache | None,
     key: str,
     data: bytes | str,
-    compiler: Callable[[], wasmtime.Engine] | None = None,
+    compiler: Compiler = None,
 ) -> wasmtime.Module:
     """A module, from the cache where it was compiled before. Raises WasmtimeError.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -11,11 +10,9 @@ import wasmtime
 from blake3 import blake3
 
 from wavelock.core.cache import ModuleCache
-from wavelock.wasm_engines.wasmtime_modules import compiled
+from wavelock.wasm_engines.wasmtime_modules import Compiler, compiled
 
 _OF_AGENT: Final = re.compile(r"\$(agent|turn|start|ahead|carry|enter)\b")
-Compiler = Callable[[], wasmtime.Engine] | None
-"""See `wasmtime_modules.compiled`."""
 
 
 def courier_module(

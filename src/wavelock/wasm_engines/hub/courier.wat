@@ -30,7 +30,7 @@
     (local $from i32) (local $at i32) (local $bytes i32) (local $end i32) (local $result i32) (local $rest i64)
     ;; The turn header, of 32 bytes: its first half is in the worker_t.
     (local.set $inbox (i32.wrap_i64 (local.get $buffers)))
-    (v128.store $agent (local.get $inbox) (v128.load $hub offset=40 (; header ;) (global.get $worker)))
+    (v128.store $agent (local.get $inbox) (v128.load $hub offset=40 (; wave, time ;) (global.get $worker)))
     (i64.store $agent offset=16 (local.get $inbox) (local.get $entropy))
     (i32.store $agent offset=24 (local.get $inbox) (local.get $self))
     (i32.store $agent offset=28 (local.get $inbox)
@@ -100,22 +100,22 @@
     (local $record i32) (local $rest i64) (local $word i32)
     (if (i32.and (i32.load $hub offset=28 (; starts ;) (global.get $worker)) (i32.shl (i32.const 1) (i32.const PLACE)))
       (then
-        (call $start (i64.load $hub offset=72 (; budget ;) (global.get $worker)))
+        (call $start (i64.load $hub offset=56 (; budget ;) (global.get $worker)))
         (local.set $rest)
         (local.set $record)
         (local.set $word (i32.add (global.get $worker) (i32.shl (i32.const PLACE) (i32.const 5))))
-        (i64.store $hub offset=144 (; of, left ;) (local.get $word) (local.get $rest))
-        (i32.store $hub offset=172 (; of, pages ;) (local.get $word) (memory.size $agent))
+        (i64.store $hub offset=128 (; of, left ;) (local.get $word) (local.get $rest))
+        (i32.store $hub offset=156 (; of, pages ;) (local.get $word) (memory.size $agent))
         (if (i64.le_u
               (i64.add (i64.extend_i32_u (local.get $record)) (i64.const 20))
               (i64.shl (i64.extend_i32_u (memory.size $agent)) (i64.const 16)))
           (then
             (memory.copy $hub $agent
-              (i32.add (local.get $word) (i32.const 152 (; of, record ;))) (local.get $record) (i32.const 20)))
+              (i32.add (local.get $word) (i32.const 136 (; of, record ;))) (local.get $record) (i32.const 20)))
           (else
-            (memory.fill $hub (i32.add (local.get $word) (i32.const 152)) (i32.const 0) (i32.const 20))))
-        (i32.store $hub offset=80 (; started ;) (global.get $worker)
-          (i32.add (i32.load $hub offset=80 (global.get $worker)) (i32.const 1)))))
+            (memory.fill $hub (i32.add (local.get $word) (i32.const 136)) (i32.const 0) (i32.const 20))))
+        (i32.store $hub offset=64 (; started ;) (global.get $worker)
+          (i32.add (i32.load $hub offset=64 (global.get $worker)) (i32.const 1)))))
     (drop (table.grow $couriers (ref.func $carry) (i32.const 1))))
   (elem declare func $carry)
   ;; }

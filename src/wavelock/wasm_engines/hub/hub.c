@@ -94,9 +94,8 @@ typedef struct {
 
 typedef struct {
     u64 wave, time_ns, entropy;
-    u64 who; /* u32 self, u32 frames: written at once, as the courier reads them at once */
+    u32 self, frames;
 } header_t;
-static inline u64 who(u32 self, u32 frames) { return self | (u64)frames << 32; }
 
 typedef struct {
     /* Where the parts are: addresses, and sizes in entries. */
@@ -145,7 +144,7 @@ typedef struct {
     u32 out, out_bytes, at;
     u32 starts; /* bits: which of its agents courier.wat is to start, each with `budget` */
     u64 left;   /* fuel, after a turn */
-    header_t header;
+    u64 wave, time_ns; /* what all turn headers of a wave begin with */
     u64 budget;
     u32 started; /* how many of them it has started */
     u32 number;
@@ -222,20 +221,15 @@ static inline letter_t *new_letter(log_t *log, u32 bytes) {
     return letter;
 }
 
-/* Put a letter at the end of a mailbox. */
-static inline void join(box_t *box, u32 letter, u32 bytes) {
-    u32 frames = box->frames;
-    *(frames ? &letter_at(box->last)->next : &box->first) = letter;
-    box->last = letter;
-    box->frames = frames + 1;
-    box->bytes += bytes;
-}
-
 /* A letter at the end of a mailbox; its frame is to be written. NULL where the log is full. */
 static inline frame_t *append(u32 agent, box_t *box, log_t *log, u32 bytes) {
     if (!takes(log, sizeof(letter_t) + bytes)) return 0;
     letter_t *letter = new_letter(log, bytes);
-    join(box, (u32)(uintptr_t)letter, bytes);
+    u32 place = (u32)(uintptr_t)letter;
+    *(box->frames ? &letter_at(box->last)->next : &box->first) = place;
+    box->last = place;
+    box->frames++;
+    box->bytes += bytes;
     AT(u8, control->ready)[agent] = 1;
     return (frame_t *)(letter + 1);
 }
@@ -399,7 +393,8 @@ EXPORT(pack) u32 pack(void) {
         header->wave = control->wave;
         header->time_ns = control->time_ns;
         header->entropy = mix((control->entropy + agent) * GOLDEN + GOLDEN);
-        header->who = who(agent, control->taken);
+        header->self = agent;
+        header->frames = control->taken;
         lengths[control->turn] = sizeof(header_t) + control->filled;
         control->at += sizeof(header_t) + control->filled;
         control->filled = control->taken = 0;
@@ -669,8 +664,8 @@ static inline __attribute__((always_inline)) u32 run_turns(worker_t *worker, con
     u32 at = worker->at;
     bool several = control->workers > 1;
     enum stop stop = DONE;
-    worker->header.wave = control->wave;
-    worker->header.time_ns = control->time_ns;
+    worker->wave = control->wave;
+    worker->time_ns = control->time_ns;
     for (; turn < count; turn++) {
         if (turn == seen) {
             examine(worker, places, turn);
@@ -948,9 +943,13 @@ EXPORT(commit) u32 commit(void) {
  * somebody's mailbox refuses something, an answer would have to come in between: then all is taken back and done again by
  * one. */
 
+/* Where a topic's members among a worker's agents are in `members`, and how many. */
+static inline const u32 *list_of(const worker_t *worker, u32 topic) {
+    return AT(u32, control->lists) + 2 * (topic * (control->workers + 1) + 1 + worker->number);
+}
+
 static inline u32 deliver_publication(worker_t *worker, u32 agent, const frame_t *effect, u32 bytes) {
-    u32 own = effect->peer * (control->workers + 1) + 1 + worker->number;
-    const u32 *list = AT(u32, control->lists) + 2 * own, *members = AT(u32, control->members) + list[0];
+    const u32 *list = list_of(worker, effect->peer), *members = AT(u32, control->members) + list[0];
     log_t *log = log_of(worker->number);
     for (; worker->member < list[1]; worker->member++) {
         u32 to = members[worker->member];
@@ -1081,8 +1080,7 @@ static inline void withdraw_effect(worker_t *worker, bool mending, const frame_t
     u32 begin = 0, end = effect->kind == SEND;
     const u32 *receivers = &effect->peer;
     if (effect->kind == PUBLISH) {
-        u32 own = effect->peer * (control->workers + 1) + 1 + worker->number;
-        const u32 *list = AT(u32, control->lists) + 2 * own;
+        const u32 *list = list_of(worker, effect->peer);
         receivers = AT(u32, control->members) + list[0];
         end = list[1] < most ? list[1] : most;
     }

@@ -41,7 +41,8 @@ MOST_AGENTS: Final = 16
 _WORKER: Final[list[tuple[Any, ...]]] = [
     *((name, "<u4") for name in ("places", "place", "turns", "turn", "out", "out_bytes", "at", "starts")),
     ("left", "<u8"),
-    ("header", "V32"),
+    ("wave", "<u8"),
+    ("time_ns", "<u8"),
     ("budget", "<u8"),
     *((name, "<u4") for name in ("started", "number", "doing", "seen", "marks", "errands", "sender")),
     *((name, "<u4") for name in ("member", "messages", "refused", "failed", "timers", "timers_limit", "timers_end")),

@@ -19,7 +19,6 @@ from wavelock.core.homes import Part as HomePart
 from wavelock.core.mailboxes import TIMER, Commit, GroupBounds, Mailboxes, Packed, Stop, TimerArray
 from wavelock.core.shard import Bytes, Turns, U8Array, U32Array, U64Array, gather
 from wavelock.core.turns import WaveHeader
-from wavelock.wasm_engines.hub.courier import Compiler
 from wavelock.wasm_engines.hub.layout import (
     BOUNCE,
     BOX,
@@ -54,7 +53,7 @@ from wavelock.wasm_engines.hub.layout import (
 )
 from wavelock.wasm_engines.hub.memory import PAGE_BYTES, PAGES, HubMemory, Part
 from wavelock.wasm_engines.wasmtime_calls import function_of
-from wavelock.wasm_engines.wasmtime_modules import compiled, trust
+from wavelock.wasm_engines.wasmtime_modules import Compiler, compiled, trust
 
 MOST_ERRAND_BYTES: Final = 1 << 29
 """So much of the memory errands take at most; where they would take more, one commits."""
@@ -152,8 +151,8 @@ class HubMailboxes:
     def _open_workers(self) -> None:
         workers = self._homes.workers
         self.words[WORD["workers"]] = workers
-        self.rows[:workers] = np.zeros(1, WORKER)
-        self.rows["number"][:workers] = np.arange(workers)
+        self.rows[:] = np.zeros(1, WORKER)
+        self.rows["number"] = np.arange(workers)
         logs = self._need("logs", workers)
         for log, part in zip(logs, self._log_parts, strict=False):
             part.need(1)
@@ -403,16 +402,19 @@ class HubMailboxes:
             return
         room = max(self._errand_room, *(part.size for part in parts))
         if room > self._errand_room or not self._errand_lists:
-            try:
-                self._errand_lists = self._make_errand_lists(room)
-            except EnvironmentFailure:  # the memory is nearly full: one commits, who needs none of this
-                self._errand_lists = []
+            self._renew_errand_lists(room)
         if not self._errand_lists:
             self._alone = _ALONE_WAVES
             return
         for lists in self._errand_lists:
             lists["count"] = lists["done"] = 0
         self.words[_SORTING] = self._errand_room
+
+    def _renew_errand_lists(self, room: int) -> None:
+        try:
+            self._errand_lists = self._make_errand_lists(room)
+        except EnvironmentFailure:  # the memory is nearly full: one commits, who needs none of this
+            self._errand_lists = []
 
     def _make_errand_lists(self, room: int) -> list[Any]:
         """Lists of room for so many errands, or for as many as there may be; none where that is too few."""
@@ -604,10 +606,7 @@ class HubMailboxes:
         """Have workers that attend commit, where they can do it all. Answers whether they do."""
         if marks & SPILLED:  # more room the next time; where there is no more to be had, the next time is later
             before = self._errand_room
-            try:
-                self._errand_lists = self._make_errand_lists(2 * before)
-            except EnvironmentFailure:
-                self._errand_lists = []
+            self._renew_errand_lists(2 * before)
             if self._errand_room <= before:
                 self._alone = _ALONE_WAVES
         if not self.words[_SORTING] or marks & NEEDS_ONE:

@@ -266,3 +266,14 @@ def test_turn_and_start_of_an_agent() -> None:
     assert running.raw("wavelock:start", 50) == (69, 50 - units(9) - units(17))
     assert running.raw("wavelock:turn", 3, 50) == (32, 50 - units(25))
     assert rewrite(wasm(text), abi=True).segments == 3
+
+
+def test_a_turn_with_negative_fuel_is_none() -> None:
+    text = """(module (memory (export "memory") 1) (global $g (export "g") (mut i32) (i32.const 0))
+      (func (export "wavelock_abi") (result i32) (i32.const 64))
+      (func (export "wavelock_turn") (param i32) (result i32) (global.set $g (local.get 0)) (i32.const 0)))"""
+    running = Running(rewrite(wasm(text), abi=True).module, rewritten=False)
+    running.raw("wavelock:start", 50)
+    _, left = running.raw("wavelock:turn", 1, 50)
+    running.raw("wavelock:turn", 2, -1)
+    assert (running.number("g"), running.raw("wavelock:left")) == (1, (left,))

@@ -433,15 +433,11 @@ def test_a_courier_is_written_for_any_number_of_agents() -> None:
     source = resources.files("wavelock.wasm_engines.hub").joinpath("courier.wat").read_text(encoding="utf-8")
     for agents in (1, 2, MOST_AGENTS):
         text = courier_text(source, agents)
-        assert "i32.const PLACE" not in text
+        assert "i32.const SEAT" not in text
         assert ";; }" not in text
         module = wasmtime.Module(engine_for_hub(), text)
-        assert [kind.name for kind in module.imports] == ["memory", "table", "worker"] + [
-            "memory",
-            "turn",
-            "start",
-            "ahead",
-        ] * agents
+        given, turns = ["memory", "table", "worker"], ["memory", "turn"]
+        assert [kind.name for kind in module.imports] == given + turns * agents + ["start"] * agents
 
 
 def engine_for_hub() -> wasmtime.Engine:

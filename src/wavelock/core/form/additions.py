@@ -18,7 +18,7 @@ from wavelock.core.form.options import FormOptions
 from wavelock.core.form.state import StateLayout
 from wavelock.core.form.types import FunctionType
 
-_GLOBALS: Final = ("fuel", "depth", "fault", "refused")
+_GLOBALS: Final = ("fuel", "depth", "refused", "fault")
 _CHECK: Final = "global.get fuel i64.const 0 i64.lt_s if void call out_of_fuel unreachable end"
 _HELPERS: Final[Mapping[str, Helper]] = {
     "out_of_fuel": Helper(
@@ -87,13 +87,11 @@ _HELPERS: Final[Mapping[str, Helper]] = {
         reserved.BUDGET,
     ),
     "left": Helper(b"", b"\x7e", b"", "call check global.get fuel", reserved.LEFT),
-    "ahead": Helper(
-        b"", b"\x7e", b"", f"{_CHECK} global.get fuel global.get refused i64.extend_i32_u i64.add", reserved.AHEAD
-    ),
     "turn": Helper(
         b"\x7f\x7e", b"\x7f\x7e", b"",
         # `budget` and `check` are written out, as this is where every turn begins and ends. No turn follows a fault.
         f"""
+        local.get 1 i64.const 0 i64.lt_s if void global.get refused global.get fuel return end
         local.get 1 global.set fuel
         i32.const STACK global.set depth
         i32.const 0 global.set refused
@@ -250,7 +248,7 @@ class Additions:
         if self._module.memories:
             always.append("grow_freely")
         if self._abi:
-            always += ["turn", "ahead"]
+            always.append("turn")
         for key in (*always, *self.layout.helpers()):
             self.helper(key)
 

@@ -22,10 +22,9 @@ Of a module without the ABI's exports: the start function alone, and a record of
 TURN: Final = "wavelock:turn"
 """(inbox_len i32, fuel i64) -> (result i32, left i64): a budget and `wavelock_turn`. Only with the ABI's exports.
 
-FAULT is left alone: an instance that has one takes no turn.
+FAULT is left alone: an instance that has one takes no turn. With negative fuel nobody does: what a turn begins with is
+read, so that memory brings it, and the answer means nothing.
 """
-AHEAD: Final = "wavelock:ahead"
-"""() -> i64: reads what a turn begins with, so that memory brings it. The number means nothing. Only with TURN."""
 
 FAULT: Final = "wavelock:fault"
 """An i32 global: after a trap that the pass itself raised, its `core.abi.Fault`; HOST_MEMORY; else 0."""

@@ -12,7 +12,8 @@ from blake3 import blake3
 from wavelock.core.cache import ModuleCache
 from wavelock.wasm_engines.wasmtime_modules import Compiler, compiled
 
-_OF_AGENT: Final = re.compile(r"\$(agent|turn|start|ahead|carry|enter)\b")
+_OF_AGENT: Final = re.compile(r"\$(agent|turn|start|enter|case)\b")
+_REPEATED: Final = {";; for each agent {": 1, ";; for each agent, from the last {": -1}
 
 
 def courier_module(
@@ -28,13 +29,14 @@ def courier_text(source: str, agents: int) -> str:
     """courier.wat with what stands there for each agent once for each of so many."""
     lines: list[str] = []
     repeated: list[str] | None = None
+    order = 1
     for line in source.splitlines():
-        if line.strip() == ";; for each agent {":
-            repeated = []
+        if line.strip() in _REPEATED:
+            repeated, order = [], _REPEATED[line.strip()]
         elif line.strip() == ";; }":
-            for place in range(agents):
-                numbered = (_OF_AGENT.sub(rf"$\g<1>{place}", each) for each in repeated or ())
-                lines += [each.replace("PLACE", str(place)) for each in numbered]
+            for seat in range(agents)[::order]:
+                numbered = (_OF_AGENT.sub(rf"$\g<1>{seat}", each) for each in repeated or ())
+                lines += [each.replace("SEAT", str(seat)) for each in numbered]
             repeated = None
         else:
             (lines if repeated is None else repeated).append(line)

@@ -1,12 +1,16 @@
 ;; courier: the way of some agents to the hub and back. It alone knows their memories and the hub's.
 ;;
 ;; What stands between `for each agent {` and `}` is there once for each of them, with its number behind the names of
-;; `agent`, `turn`, `start`, `carry` and `enter`, and for PLACE: a million agents have 62,500 couriers of 16.
+;; `agent`, `turn`, `start`, `enter` and `case`, and for SEAT: a million agents have 62,500 couriers of 16.
 ;;
 ;; `enter` starts an agent. `carry` writes the turn header and the frames of `letters` into its inbox, lets it take its
 ;; turn, and copies its outbox to `to`. A letter in the hub is: u32 address of the next one, u32 bytes, the frame.
 ;; `touch` reads what the turns of some agents begin with, in the instance, the inbox and the outbox of each: memory then
 ;; brings all of it at once.
+;;
+;; What an instance has of its imports lies in the order below, and every cache line of it is one more to wait for in a
+;; turn. So what turns need of an agent stands together, and there is one `carry` for all: a reference of its own for each
+;; would be half a line.
 (module
   (import "hub" "memory" (memory $hub 65535 65535 shared))
   (import "hub" "table" (table $couriers 1 funcref))
@@ -14,29 +18,41 @@
   ;; for each agent {
   (import "agent" "memory" (memory $agent 0))
   (import "agent" "turn" (func $turn (param i32 i64) (result i32 i64)))
+  ;; }
+  ;; for each agent {
   (import "agent" "start" (func $start (param i64) (result i32 i64)))
-  (import "agent" "ahead" (func $ahead (result i64)))
   ;; }
 
   ;; What is longer is copied in bulk, which is a call into the engine.
   (global $SHORT i32 (i32.const 256))
 
-  ;; for each agent {
-  ;; mail: the first letter in the lower half, the number of frames in the upper one. buffers: the inbox and the outbox.
+  ;; A turn of the agent in a seat. mail: the first letter in the lower half, the number of frames in the upper one.
+  ;; buffers: the inbox and the outbox.
   (func $carry
-    (param $mail i64) (param $buffers i64) (param $budget i64) (param $entropy i64)
+    (param $seat i32) (param $mail i64) (param $buffers i64) (param $budget i64) (param $entropy i64)
     (param $self i32) (param $most i32) (param $to i32) (result i32)
     (local $letter i32) (local $frames i32) (local $inbox i32) (local $outbox i32)
     (local $from i32) (local $at i32) (local $bytes i32) (local $end i32) (local $result i32) (local $rest i64)
-    ;; The turn header, of 32 bytes: its first half is in the worker_t.
     (local.set $inbox (i32.wrap_i64 (local.get $buffers)))
+    (local.set $outbox (i32.wrap_i64 (i64.shr_u (local.get $buffers) (i64.const 32))))
+    (local.set $letter (i32.wrap_i64 (local.get $mail)))
+    (local.set $frames (i32.wrap_i64 (i64.shr_u (local.get $mail) (i64.const 32))))
+    (local.set $at (i32.add (local.get $inbox) (i32.const 32)))
+    ;; for each agent, from the last {
+    (block $case
+    ;; }
+    (br_table
+      ;; for each agent {
+      $case
+      ;; }
+      (local.get $seat))
+    ;; for each agent {
+    )
+    ;; The turn header, of 32 bytes: its first half is in the worker_t.
     (v128.store $agent (local.get $inbox) (v128.load $hub offset=40 (; wave, time ;) (global.get $worker)))
     (i64.store $agent offset=16 (local.get $inbox) (local.get $entropy))
-    (i32.store $agent offset=24 (local.get $inbox) (local.get $self))
-    (i32.store $agent offset=28 (local.get $inbox)
-      (local.tee $frames (i32.wrap_i64 (i64.shr_u (local.get $mail) (i64.const 32)))))
-    (local.set $letter (i32.wrap_i64 (local.get $mail)))
-    (local.set $at (i32.add (local.get $inbox) (i32.const 32)))
+    (i64.store $agent offset=24 (local.get $inbox)
+      (i64.or (i64.extend_i32_u (local.get $self)) (i64.shl (i64.extend_i32_u (local.get $frames)) (i64.const 32))))
 
     ;; The frames: each ends at a multiple of 8 bytes.
     (block $delivered
@@ -69,7 +85,6 @@
 
     ;; The outbox: none where the agent answered a code, or more than there may be.
     (if (i32.gt_u (local.get $result) (local.get $most)) (then (return (local.get $result))))
-    (local.set $outbox (i32.wrap_i64 (i64.shr_u (local.get $buffers) (i64.const 32))))
     ;; Of more than 256 bytes, or of any number, which is malformed: rotated, those that are no multiple of 8 are large.
     (if (i32.gt_u (i32.rotr (local.get $result) (i32.const 3)) (i32.const 32))
       (then
@@ -92,18 +107,22 @@
       (then
         (i32.store $hub (local.get $to) (i32.load $agent (local.get $outbox)))
         (i32.store $hub offset=4 (local.get $to) (i32.load $agent offset=4 (local.get $outbox)))))
-    (local.get $result))
+    (return (local.get $result))
+    ;; }
+    (unreachable))
 
-  ;; Starts the agent, where the worker says so, and tells what came of it. Then the courier is put behind all others of
-  ;; the store, where hub.c finds it; `touch` stands before them.
+  (elem declare func $carry)
+
+  ;; for each agent {
+  ;; Starts the agent, where the worker says so, and tells what came of it.
   (func $enter
     (local $record i32) (local $rest i64) (local $word i32)
-    (if (i32.and (i32.load $hub offset=28 (; starts ;) (global.get $worker)) (i32.shl (i32.const 1) (i32.const PLACE)))
+    (if (i32.and (i32.load $hub offset=28 (; starts ;) (global.get $worker)) (i32.shl (i32.const 1) (i32.const SEAT)))
       (then
         (call $start (i64.load $hub offset=56 (; budget ;) (global.get $worker)))
         (local.set $rest)
         (local.set $record)
-        (local.set $word (i32.add (global.get $worker) (i32.shl (i32.const PLACE) (i32.const 5))))
+        (local.set $word (i32.add (global.get $worker) (i32.shl (i32.const SEAT) (i32.const 5))))
         (i64.store $hub offset=128 (; of, left ;) (local.get $word) (local.get $rest))
         (i32.store $hub offset=156 (; of, pages ;) (local.get $word) (memory.size $agent))
         (if (i64.le_u
@@ -115,25 +134,27 @@
           (else
             (memory.fill $hub (i32.add (local.get $word) (i32.const 136)) (i32.const 0) (i32.const 20))))
         (i32.store $hub offset=64 (; started ;) (global.get $worker)
-          (i32.add (i32.load $hub offset=64 (global.get $worker)) (i32.const 1)))))
-    (drop (table.grow $couriers (ref.func $carry) (i32.const 1))))
-  (elem declare func $carry)
+          (i32.add (i32.load $hub offset=64 (global.get $worker)) (i32.const 1))))))
   ;; }
 
-  ;; agents: bits, by PLACE; all of them have these buffers.
+  ;; agents: bits, by SEAT; all of them have these buffers.
   (func $touch (param $agents i32) (param $inbox i32) (param $outbox i32) (result i64)
     (local $sum i64)
     ;; for each agent {
-    (if (i32.and (local.get $agents) (i32.shl (i32.const 1) (i32.const PLACE)))
+    (if (i32.and (local.get $agents) (i32.shl (i32.const 1) (i32.const SEAT)))
       (then
-        (local.set $sum (i64.add (local.get $sum) (call $ahead)))
+        (call $turn (i32.const 0) (i64.const -1) (; no turn, but what one begins with ;))
+        (drop)
+        (drop)
         (local.set $sum (i64.add (local.get $sum) (i64.load $agent (local.get $inbox))))
         (local.set $sum (i64.add (local.get $sum) (i64.load $agent (local.get $outbox))))))
     ;; }
     (local.get $sum))
   (elem declare func $touch)
 
+  ;; Puts `carry` and `touch` behind all others of the store, where hub.c finds them, and starts the agents.
   (func $all
+    (drop (table.grow $couriers (ref.func $carry) (i32.const 1)))
     (drop (table.grow $couriers (ref.func $touch) (i32.const 1)))
     ;; for each agent {
     (call $enter)

@@ -40,9 +40,10 @@ typedef struct {
     u32 last;
     u32 group;
     u32 ended;
-    u32 courier; /* its place in the table of its worker's store; 0: it has no instance that can take a turn */
+    u32 seat; /* in its courier.wat */
     u32 inbox, outbox, outbox_bytes; /* its buffers, in its own memory */
-    u32 first_courier; /* `touch` of the courier.wat that it shares with others; their couriers follow */
+    u32 courier; /* `carry` of its courier.wat in the table of its worker's store, `touch` follows; 0: it has no instance
+                  * that can take a turn */
     u64 spent;         /* fuel that its start used, before its first turn */
     u32 timers;        /* those that it waits for */
     u32 work;          /* of its turns since the host set it to 0, in WORK of fuel and one more a turn */
@@ -520,7 +521,7 @@ EXPORT(survey_all) void survey_all(u32 at) {
 
 /* courier.wat: a turn of one agent, from the letters to the outbox. Answers what the turn answers. Of pairs of words the
  * first is in the lower half: letters and frames, inbox and outbox. */
-typedef int32_t (*courier_t)(u64 mail, u64 buffers, u64 budget, u64 entropy, u32 self, u32 most, u32 to);
+typedef int32_t (*carry_t)(u32 seat, u64 mail, u64 buffers, u64 budget, u64 entropy, u32 self, u32 most, u32 to);
 /* courier.wat: looks at buffers of some of its agents. */
 typedef u64 (*touch_t)(u32 agents, u32 inbox, u32 outbox);
 
@@ -566,15 +567,15 @@ static inline u64 look_ahead(const u32 *plan, const u32 *places, u32 turn, u32 e
     u64 sum = 0;
     while (turn < end) {
         const box_t *box = box_of(plan[places ? places[turn] : turn]);
-        u32 couriers = box->first_courier, agents = 0;
+        u32 courier = box->courier, agents = 0;
         u64 buffers = pair(&box->inbox);
         do {
             sum += letter_at(box->first)->bytes; /* where there is none, something at the memory's beginning */
-            agents |= 1u << (box->courier - couriers - 1) % 32;
+            agents |= 1u << box->seat;
             if (++turn == end) break;
             box = box_of(plan[places ? places[turn] : turn]);
-        } while (box->first_courier == couriers && pair(&box->inbox) == buffers);
-        if (couriers) sum += ((touch_t)(uintptr_t)couriers)(agents, (u32)buffers, (u32)(buffers >> 32));
+        } while (box->courier == courier && pair(&box->inbox) == buffers);
+        if (courier) sum += ((touch_t)(uintptr_t)(courier + 1))(agents, (u32)buffers, (u32)(buffers >> 32));
     }
     return sum;
 }
@@ -703,8 +704,8 @@ static inline __attribute__((always_inline)) u32 run_turns(worker_t *worker, con
         box->spent = 0;
         u64 entropy = mix((control->entropy + agent) * GOLDEN + GOLDEN);
         u32 most = box->outbox_bytes, out = worker->out + at;
-        courier_t carry = (courier_t)(uintptr_t)box->courier;
-        u32 result = (u32)carry(mail, pair(&box->inbox), given, entropy, agent, most, out);
+        carry_t carry = (carry_t)(uintptr_t)box->courier;
+        u32 result = (u32)carry(box->seat, mail, pair(&box->inbox), given, entropy, agent, most, out);
         u64 used = budget - worker->left;
         fuel[place] = used;
         lengths[place] = result;

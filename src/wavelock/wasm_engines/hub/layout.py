@@ -20,8 +20,8 @@ CONTROL: Final = (
 WIDE: Final = ("wave", "time_ns", "entropy")
 """Its u64 words, behind those."""
 BOX_WORDS: Final = (
-    "first", "frames", "bytes", "room", "last", "group", "ended", "courier", "inbox", "outbox", "outbox_bytes",
-    "first_courier",
+    "first", "frames", "bytes", "room", "last", "group", "ended", "seat", "inbox", "outbox", "outbox_bytes",
+    "courier",
 )  # fmt: skip
 """The u32 words of `box_t` at its beginning."""
 BOX: Final = np.dtype([*((name, "<u4") for name in BOX_WORDS), ("spent", "<u8"), ("timers", "<u4"), ("work", "<u4")])

@@ -504,15 +504,13 @@ class HubMailboxes:
         """One row of BOX for each agent, writable. Valid until the next `add`."""
         return self._array("boxes")
 
-    def admit(
-        self, agents: U32Array, couriers: tuple[Any, Any], buffers: tuple[int, int, int, int], spent: int
-    ) -> None:
+    def admit(self, agents: U32Array, seats: tuple[Any, Any], buffers: tuple[int, int, int, int], spent: int) -> None:
         """Where couriers and buffers of some agents are, and the fuel that their starts used.
 
-        couriers: the first of those made together, and its own, of each agent: arrays of shape (n,).
+        seats: the courier of each agent, and its seat there: arrays of shape (n,).
         """
         boxes = self._array("boxes")
-        boxes["first_courier"][agents], boxes["courier"][agents] = couriers
+        boxes["courier"][agents], boxes["seat"][agents] = seats
         boxes["inbox"][agents], _, boxes["outbox"][agents], boxes["outbox_bytes"][agents] = buffers
         boxes["spent"][agents] = spent
 

@@ -21,8 +21,8 @@ _EXTERN_BYTES: Final = ctypes.sizeof(ffi.wasmtime_extern_t)
 _WORDS: Final = _EXTERN_BYTES // 4
 _NUMBER: Final = 4
 """The word of a memory's `wasmtime_extern_t` that is its instance's number."""
-EXPORTS: Final = (reserved.TURN, reserved.START, reserved.AHEAD)
-"""What a courier imports of an agent, behind its memory."""
+_TURNS: Final = (EXPORT_MEMORY, reserved.TURN)
+"""What a courier imports of each agent; behind all of that it imports their starts."""
 
 
 class Maker:
@@ -34,26 +34,29 @@ class Maker:
         """given: the courier's imports that come from the hub. size: how many agents a courier has."""
         self._kept = store, module, courier, given
         context = ctypes.cast(store._context(), Pointer)
-        each = 1 + len(EXPORTS)
-        imports = (ffi.wasmtime_extern_t * (len(given) + size * each))()
+        each, starts = len(_TURNS), len(given) + size * len(_TURNS)
+        imports = (ffi.wasmtime_extern_t * (starts + size))()
         for at, value in enumerate(given):
             imports[at] = value._as_extern()
         self._trap, self._made = ctypes.c_void_p(), (ctypes.c_uint64 * 2)()
         trap, made = ctypes.byref(self._trap), ctypes.byref(self._made)
         self._agent = context, ctypes.cast(module.ptr(), Pointer), None, ctypes.c_size_t(0), made, trap
-        names = [name.encode() for name in (EXPORT_MEMORY, *EXPORTS)]
-        first = ctypes.addressof(imports) + _EXTERN_BYTES * len(given)
+        first = ctypes.addressof(imports)
+
+        def slot(name: str, at: int) -> tuple[Any, ...]:
+            raw = name.encode()
+            where = Pointer(first + _EXTERN_BYTES * at)
+            return context, made, ctypes.c_char_p(raw), ctypes.c_size_t(len(raw)), where
+
         slots = [
-            [
-                (context, made, ctypes.c_char_p(name), ctypes.c_size_t(len(name)), Pointer(first + _EXTERN_BYTES * at))
-                for at, name in enumerate(names, each * agent)
-            ]
-            for agent in range(size)
-        ]
+            [*(slot(name, at) for at, name in enumerate(_TURNS, len(given) + each * seat)),
+             slot(reserved.START, starts + seat)]
+            for seat in range(size)
+        ]  # fmt: skip
         self._memories = [arguments[0] for arguments in slots]
         self._exports = [arguments[1:] for arguments in slots]
         words = memoryview(imports).cast("B").cast("I")[_WORDS * len(given) :]
-        self._memory_words = [words[_WORDS * each * agent :][:_WORDS] for agent in range(size)]
+        self._memory_words = [words[_WORDS * each * seat :][:_WORDS] for seat in range(size)]
         self._alike = 0
         second, count = ctypes.byref((ctypes.c_uint64 * 2)()), ctypes.c_size_t(len(imports))
         self._courier = context, ctypes.cast(courier.ptr(), Pointer), imports, count, second, trap

@@ -170,18 +170,18 @@ class HubShard:
         """Make agents of a group, with a courier for each so many. Answers their capacities."""
         capacities = np.zeros(len(ids), np.uint32)
         plain: list[tuple[int, list[int], int]] = []
-        """Those that start like the first one: where, their numbers, their first courier."""
+        """Those that start like the first one: where, their numbers, their courier."""
         usual: tuple[bytes, bytes] | None = None
         for at in range(0, len(ids), size):
-            made, outcomes, first = self._make(group, size)
+            made, outcomes, courier = self._make(group, size)
             if isinstance(outcomes, bytes):
                 if usual is None:
                     usual = outcomes, outcomes[:_STARTED_BYTES] * size
                 if outcomes == usual[1]:
-                    plain.append((at, made, first))
+                    plain.append((at, made, courier))
                     continue
             each = outcomes if isinstance(outcomes, list) else _pieces(outcomes)
-            capacities[at : at + size] = self._admit_each(ids[at : at + size], group, made, each, first)
+            capacities[at : at + size] = self._admit_each(ids[at : at + size], group, made, each, courier)
         if plain and usual is not None:
             self._admit_alike(ids, group, size, plain, usual[0][:_STARTED_BYTES], capacities)
         return capacities
@@ -204,13 +204,13 @@ class HubShard:
             capacities[places] = self._groups[group].inbox_bytes
             return
         numbers = [number for _, made, _ in plain for number in made]
-        first = np.repeat([courier for _, _, courier in plain], size)
-        own = first + 1 + np.tile(np.arange(size), len(plain))
-        self._admit(ids[places], group, numbers, buffers, spent, (first, own))
+        couriers = np.repeat([courier for _, _, courier in plain], size)
+        seats = np.tile(np.arange(size), len(plain))
+        self._admit(ids[places], group, numbers, buffers, spent, (couriers, seats))
         capacities[places] = buffers[1]
 
     def _admit_each(
-        self, ids: U32Array, group: int, made: Sequence[int], outcomes: Sequence[bytes | int], first: int
+        self, ids: U32Array, group: int, made: Sequence[int], outcomes: Sequence[bytes | int], courier: int
     ) -> list[int]:
         """Take over agents one by one. Answers their capacities."""
         plan = self._groups[group]
@@ -225,8 +225,8 @@ class HubShard:
             if buffers is None:
                 self._fail(agent, Failure(Fault.BAD_ABI, spent))
             else:
-                couriers = np.array([first]), np.array([first + 1 + place])
-                self._admit(ids[place : place + 1], group, [instance], buffers, spent, couriers)
+                seats = np.array([courier]), np.array([place])
+                self._admit(ids[place : place + 1], group, [instance], buffers, spent, seats)
                 capacities[-1] = buffers[1]
         return capacities
 
@@ -239,7 +239,7 @@ class HubShard:
         return plan.fuel_per_turn - int.from_bytes(outcome[:8], "little"), checked[1]
 
     def _make(self, group: int, size: int, *, start: bool = True) -> tuple[list[int], bytes | list[bytes | int], int]:
-        """Instances with one courier: their numbers, what came of their starts, and their first courier.
+        """Instances with one courier: their numbers, what came of their starts, and their courier.
 
         That is one `started_t` after the other; where starts trapped, a list of them and of trap codes. A start that
         traps ends the courier with it: another one is made, which starts those that come behind.
@@ -288,12 +288,12 @@ class HubShard:
         numbers: Sequence[int],
         buffers: Buffers,
         spent: int,
-        couriers: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]],
+        seats: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]],
     ) -> None:
-        """Take over instances, and tell the hub of them. couriers: the first of each one's, and its own."""
+        """Take over instances, and tell the hub of them. seats: the courier of each, and its seat there."""
         self._over -= len(ids)
         self._held.put(ids, group, numbers, buffers)
-        self._mailboxes.admit(ids, couriers, buffers, spent)
+        self._mailboxes.admit(ids, seats, buffers, spent)
 
     def _found(self, number: int) -> tuple[int, int, Buffers]:
         """Group, number and buffers of an agent's instance, which it has."""
@@ -439,10 +439,10 @@ class HubShard:
             if state.failure is not None:
                 self._failed[number] = state.failure
             return
-        (made,), _, first = self._make(group, 1, start=False)
+        (made,), _, courier = self._make(group, 1, start=False)
         restore_instance(self._instance(made, group), self._groups[group], state.instance)
-        couriers = np.array([first]), np.array([first + 1])
-        self._admit(np.array([number], np.uint32), group, [made], state.instance.buffers, state.spent, couriers)
+        seats = np.array([courier]), np.array([0])
+        self._admit(np.array([number], np.uint32), group, [made], state.instance.buffers, state.spent, seats)
 
     def close(self) -> None:
         """See `core.shard.Shard`."""

@@ -221,7 +221,11 @@ class Kernel:
     def plan(self) -> U32Array:
         """This wave's plan: what the scheduler answers, held to its contract. Empty where nobody is ready."""
         self._introduce()
-        ready = np.flatnonzero(self.mailboxes.ready.view(np.bool_)).astype(np.uint32)
+        marks = self.mailboxes.ready.view(np.bool_)
+        if marks.all():  # most waves, and a fifth of the time
+            ready = np.arange(len(marks), dtype=np.uint32)
+        else:
+            ready = np.flatnonzero(marks).astype(np.uint32)
         if not len(ready):
             return ready
         plan = np.ascontiguousarray(self._scheduler.plan(self.wave, ready), np.uint32)

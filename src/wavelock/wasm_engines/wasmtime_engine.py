@@ -21,7 +21,8 @@ from wavelock.core.mailboxes import Mailboxes
 from wavelock.core.shard import GroupPlan, Shard
 from wavelock.core.units import format_bytes
 from wavelock.wasm_engines.hub.courier import courier_module
-from wavelock.wasm_engines.hub.mailboxes import HubMailboxes, configure_for_hub
+from wavelock.wasm_engines.hub.instance import configure_for_hub
+from wavelock.wasm_engines.hub.mailboxes import HubMailboxes
 from wavelock.wasm_engines.hub.shard import HubShard
 from wavelock.wasm_engines.loop import LoopShard
 from wavelock.wasm_engines.wasmtime_instance import alone

@@ -247,7 +247,7 @@ def test_the_log_grows_and_is_used_again(hub: Mailboxes) -> None:
         assert commit_all(hub, [0, 1], [sends(200, 40, 500), sends(100, 40, 8)]) == 300
         packed = hub.pack(everyone if wave % 3 else everyone[:39], wave, 0, 0)  # at times one agent's mail waits
         assert int(packed.lengths.sum()) == len(packed.inboxes)
-        sizes.add(hub._log_parts[0].size)  # type: ignore[attr-defined]
+        sizes.add(hub.hub.log_parts[0].size)  # type: ignore[attr-defined]
     assert max(sizes) <= 8 * 300 * 530, "what was taken is given back"
     assert sum(hub.held(agent)[0] for agent in range(40)) == 0
 

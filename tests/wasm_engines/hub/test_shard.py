@@ -23,10 +23,13 @@ from wavelock.plugins.manager import Registry
 from wavelock.testing import WORKLOADS, Combination, Workload
 from wavelock.testing.trace import Setup
 from wavelock.wasm_engines import wasmtime_engine
-from wavelock.wasm_engines.hub import mailboxes
+from wavelock.wasm_engines.hub import commit, errands
+from wavelock.wasm_engines.hub.commit import Committer
 from wavelock.wasm_engines.hub.courier import courier_text
+from wavelock.wasm_engines.hub.errands import Errands
+from wavelock.wasm_engines.hub.instance import configure_for_hub
 from wavelock.wasm_engines.hub.layout import MOST_AGENTS, SPILLED
-from wavelock.wasm_engines.hub.mailboxes import HubMailboxes, configure_for_hub
+from wavelock.wasm_engines.hub.mailboxes import HubMailboxes
 from wavelock.wasm_engines.hub.shard import SPARED, HubShard
 from wavelock.wasm_engines.loop import LoopShard
 from wavelock.workers.inline import InlineWorkers
@@ -73,7 +76,7 @@ def test_every_workload_is_the_same_turn_by_turn(
     combination = Combination(
         "round-robin", "wasmtime", "shared-memory", workers, 1 if workers == "inline" else 3, "onnx" * workload.models
     )
-    monkeypatch.setattr(mailboxes, "MANY_TURNS", 1)  # so that threads commit, too
+    monkeypatch.setattr(commit, "MANY_TURNS", 1)  # so that threads commit, too
     monkeypatch.setattr(kernel, "BESIDE_TURNS", 1)
     setup = Setup(workload, workload.write(tmp_path), combination, Registry(), 7)
     kinds: list[type] = []
@@ -223,20 +226,20 @@ def test_workers_that_commit_do_what_one_would(
     alone = outcome(tmp_path, CROWD % (seed, scheduler, "inline", 1, frames))
     whole: list[bool] = []
     spilled: list[bool] = []
-    delivered, begin_aside = HubMailboxes.delivered, HubMailboxes._begin_aside
-    monkeypatch.setattr(mailboxes, "MANY_TURNS", 2)
-    monkeypatch.setattr(mailboxes, "_ALONE_WAVES", 1)
+    delivered, begin_aside = Committer.delivered, Committer._begin_aside
+    monkeypatch.setattr(commit, "MANY_TURNS", 2)
+    monkeypatch.setattr(commit, "_ALONE_WAVES", 1)
 
-    def noting(self: HubMailboxes) -> bool:
+    def noting(self: Committer) -> bool:
         whole.append(delivered(self))
         return whole[-1]
 
-    def marking(self: HubMailboxes, marks: int) -> bool:
+    def marking(self: Committer, marks: int) -> bool:
         spilled.append(bool(marks & SPILLED))
         return begin_aside(self, marks)
 
-    monkeypatch.setattr(HubMailboxes, "delivered", noting)
-    monkeypatch.setattr(HubMailboxes, "_begin_aside", marking)
+    monkeypatch.setattr(Committer, "delivered", noting)
+    monkeypatch.setattr(Committer, "_begin_aside", marking)
     for workers in (2, 3):
         assert outcome(tmp_path, CROWD % (seed, scheduler, "threads", workers, frames)) == alone
     assert whole.count(not refuses) > 20
@@ -245,29 +248,29 @@ def test_workers_that_commit_do_what_one_would(
     assert alone[1] > 5000
     with monkeypatch.context() as patch:
         spilled.clear()
-        make, rooms = HubMailboxes._make_errand_lists, []
+        make, rooms = Errands._make, []
 
-        def small_at_first(self: HubMailboxes, room: int) -> list[Any]:
+        def small_at_first(self: Errands, room: int) -> list[Any]:
             rooms.append(room)
             return make(self, room if len(rooms) > 1 else 1)
 
-        patch.setattr(HubMailboxes, "_make_errand_lists", small_at_first)
+        patch.setattr(Errands, "_make", small_at_first)
         assert outcome(tmp_path, CROWD % (seed, scheduler, "threads", 2, frames)) == alone
         assert 0 < sum(spilled) < 10
     with monkeypatch.context() as patch:
         spilled.clear()
-        patch.setattr(mailboxes, "MOST_ERRAND_BYTES", 768)  # room for 12 errands from each worker for each
+        patch.setattr(errands, "MOST_ERRAND_BYTES", 768)  # room for 12 errands from each worker for each
         assert outcome(tmp_path, CROWD % (seed, scheduler, "threads", 2, frames)) == alone
         assert any(spilled)
-        patch.setattr(mailboxes, "MOST_ERRAND_BYTES", 0)
+        patch.setattr(errands, "MOST_ERRAND_BYTES", 0)
         whole.clear()
         assert outcome(tmp_path, CROWD % (seed, scheduler, "threads", 2, frames)) == alone
         assert not whole
 
-    def no_room(self: HubMailboxes, room: int) -> list[Any]:
+    def no_room(self: Errands, room: int) -> list[Any]:
         raise EnvironmentFailure("full")
 
-    monkeypatch.setattr(HubMailboxes, "_make_errand_lists", no_room)
+    monkeypatch.setattr(Errands, "_make", no_room)
     assert outcome(tmp_path, CROWD % (seed, scheduler, "threads", 2, frames)) == alone
     assert not whole
 

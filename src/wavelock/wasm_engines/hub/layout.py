@@ -1,6 +1,6 @@
 """What lies where in the hub's memory, and the numbers that hub.c and the package have in common.
 
-The names of `CONTROL`, `BOX`, `GROUP` and the rest are those of the structs in hub.c, in their order.
+The names of `CONTROL`, `BOX`, `GROUP` and the rest are those of the structs in layout.h, in their order.
 """
 
 from __future__ import annotations

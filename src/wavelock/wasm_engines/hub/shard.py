@@ -23,6 +23,7 @@ from wasmtime import _ffi as ffi
 from wavelock.core.abi import Fault
 from wavelock.core.shard import GroupPlan, Turns, U32Array
 from wavelock.wasm_engines.capture import capture_instance, restore_instance
+from wavelock.wasm_engines.hub.held import Held
 from wavelock.wasm_engines.hub.layout import (
     BOUNCE,
     DELIVER,
@@ -45,54 +46,6 @@ SPARED: Final = 16
 """So many instances may be over before their store is given up, however few are alive."""
 _MOST: Final = 1 << 30
 _STARTED_BYTES: Final = 32
-HELD: Final = np.dtype([("group", "<u4"), ("number", "<u4"), ("buffers", "<u4", 4), ("held", "?")])
-
-
-class _Held:
-    """The instances of a shard, by agent: as wasmtime numbers them in a store, and where their buffers are."""
-
-    def __init__(self) -> None:
-        self._rows = np.zeros(0, HELD)
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
-
-    def _reach(self, agents: U32Array) -> None:
-        end = int(agents.max()) + 1 if len(agents) else 0
-        if end > len(self._rows):
-            grown = np.zeros(max(end, 2 * len(self._rows)), HELD)
-            grown[: len(self._rows)] = self._rows
-            self._rows = grown
-
-    def put(self, agents: U32Array, group: int, numbers: Sequence[int], buffers: Buffers) -> None:
-        """New ones, of a group, all with the same buffers."""
-        self._reach(agents)
-        self._rows["number"][agents] = numbers
-        self._rows["group"][agents], self._rows["buffers"][agents], self._rows["held"][agents] = group, buffers, True
-        self._count += len(agents)
-
-    def get(self, agent: int) -> tuple[int, int, Buffers] | None:
-        """Group, number and buffers of an agent's instance, if it has one."""
-        if agent >= len(self._rows) or not self._rows["held"][agent]:
-            return None
-        row = self._rows[agent]
-        return int(row["group"]), int(row["number"]), tuple(row["buffers"].tolist())
-
-    def those_of(self, agents: U32Array) -> U32Array:
-        """Those of some agents that have one."""
-        known = agents[agents < len(self._rows)]
-        those: U32Array = known[self._rows["held"][known]]
-        return those
-
-    def remove(self, agents: U32Array) -> None:
-        """These have none any more."""
-        self._rows["held"][agents] = False
-        self._count -= len(agents)
-
-    def everyone(self) -> U32Array:
-        """All agents that have one."""
-        return np.flatnonzero(self._rows["held"]).astype(np.uint32)
 
 
 class HubShard:
@@ -108,16 +61,17 @@ class HubShard:
     ) -> None:
         """courier: the compiled one for so many agents. worker: the number of the one that has this shard."""
         self._mailboxes = mailboxes
+        self._hub, self._wave = mailboxes.hub, mailboxes.wave
         self._number = worker
         self._courier = courier
         self._groups = groups
         self._modules = modules
-        self._held = _Held()
+        self._held = Held()
         self._failed: dict[int, Failure] = {}
         self._over = 0
-        self._out = Part(mailboxes.memory, np.uint8)
+        self._out = Part(self._hub.memory, np.uint8)
         self._out.need(1)
-        self._worker = mailboxes.rows[worker : worker + 1]
+        self._worker = self._hub.rows[worker : worker + 1]
         self._worker["out"], self._worker["out_bytes"] = self._out.address, self._out.size
         self._starts, self._budget, self._started, self._turn, self._at = (
             _field(self._worker, name) for name in ("starts", "budget", "started", "turn", "at")
@@ -129,8 +83,8 @@ class HubShard:
 
     def _open(self) -> None:
         """A new store, with nothing in it but the hub."""
-        mailboxes = self._mailboxes
-        self._store = wasmtime.Store(mailboxes.engine)
+        hub = self._hub
+        self._store = wasmtime.Store(hub.engine)
         self._store.set_limits(instances=_MOST, memories=_MOST, tables=_MOST)
         self._table = wasmtime.Table(
             self._store, wasmtime.TableType(wasmtime.ValType.funcref(), wasmtime.Limits(1, None)), None
@@ -138,17 +92,17 @@ class HubShard:
         at = wasmtime.Global(
             self._store,
             wasmtime.GlobalType(wasmtime.ValType.i32(), False),
-            wasmtime.Val.i32(mailboxes.row_address(self._number)),
+            wasmtime.Val.i32(hub.row_address(self._number)),
         )
-        self._given = (mailboxes.memory.shared, self._table, at)
+        self._given = (hub.memory.shared, self._table, at)
         self._makers: dict[tuple[int, int], Maker] = {}
         self._store_number = 0
-        hub = wasmtime.Instance(self._store, mailboxes.module, [mailboxes.memory.shared, self._table])
-        self._turns, self._serve = (Call(self._store, find_export(self._store, hub, name), 1) for name in _LOOPS)
-        self._take_bounced = function_of(self._store, hub, "take_bounced", 2)
-        self._move_log = function_of(self._store, hub, "move_log", 3)
-        self._stopped_at = function_of(self._store, hub, "stopped_at", 1)
-        self._finish = function_of(self._store, hub, "finish", 1)
+        mine = wasmtime.Instance(self._store, hub.module, [hub.memory.shared, self._table])
+        self._turns, self._serve = (Call(self._store, find_export(self._store, mine, name), 1) for name in _LOOPS)
+        self._take_bounced = function_of(self._store, mine, "take_bounced", 2)
+        self._move_log = function_of(self._store, mine, "move_log", 3)
+        self._stopped_at = function_of(self._store, mine, "stopped_at", 1)
+        self._finish = function_of(self._store, mine, "finish", 1)
 
     # ---- coming and going ----
 
@@ -354,7 +308,7 @@ class HubShard:
 
     @property
     def _address(self) -> int:
-        return self._mailboxes.row_address(self._number)
+        return self._hub.row_address(self._number)
 
     def _run(self, call: Call) -> None:
         """Call a function of the hub until it has come to its end."""
@@ -373,16 +327,16 @@ class HubShard:
     def _serve_commit(self, stop: int) -> None:
         """Do what stopped a worker's part of a commit, so that it goes on."""
         if stop == GROW_TIMERS:
-            self._mailboxes.grow_timers(self._number)
+            self._mailboxes.committer.timers.grow(self._number)
         else:
             assert stop == GROW, stop
             effect = self._stopped_at(self._address) & 0xFFFFFFFF
-            self._mailboxes.grow_after(self._number, effect, self._move_log)
+            self._mailboxes.committer.grow_after(self._number, effect, self._move_log)
 
     def _serve_turn(self, stop: int, trap: int | None) -> None:
         """Do what stopped a worker's turns, so that they go on."""
-        place = self._mailboxes.place_of(self._number, self._turn[0])
-        number = self._mailboxes.planned(place)
+        place = self._wave.place_of(self._number, self._turn[0])
+        number = self._wave.planned(place)
         if trap is not None:
             group, instance, _ = self._found(number)
             plan = self._groups[group]
@@ -392,20 +346,20 @@ class HubShard:
             before = self._out.address
             self._out.need(self._at[0] + int(self._mailboxes.boxes["outbox_bytes"][number]))
             self._worker["out"], self._worker["out_bytes"] = self._out.address, self._out.size
-            self._mailboxes.outboxes_moved(self._number, self._turn[0], self._out.address - before)
+            self._wave.outboxes_moved(self._number, self._turn[0], self._out.address - before)
         elif stop == BOUNCE:
             letter = self._take_bounced(self._address, number) & 0xFFFFFFFF
-            self._mailboxes.bounced.append((place, number, self._mailboxes.letter(letter)[1]))
+            self._mailboxes.bounced.append((place, number, self._hub.letter(letter)[1]))
         elif stop == _ABSENT:
             self._settle(number, place, self._failed[number])
         else:
             assert stop == _BAD_RESULT, stop
-            fuel, result = self._mailboxes.result(place)
+            fuel, result = self._wave.result(place)
             self._settle(number, place, bad_result(result, fuel))
 
     def _settle(self, number: int, place: int, failure: Failure) -> None:
         """The outcome of a turn that failed."""
-        self._mailboxes.failed(place, failure.fault, failure.detail, failure.fuel)
+        self._wave.failed(place, failure.fault, failure.detail, failure.fuel)
         self._fail(number, failure._replace(fuel=0))
         self._worker["marks"] |= FAILED
         self._turn[0] += 1
@@ -448,7 +402,7 @@ class HubShard:
         """See `core.shard.Shard`."""
         if not self._closed:
             self._closed = True
-            self._held = _Held()
+            self._held = Held()
             self._store.close()
 
 

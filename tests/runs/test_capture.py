@@ -839,15 +839,21 @@ def test_a_replay_is_neither_captured_nor_restored(replayed: RunLoop) -> None:
         replayed.restore(b"")
 
 
-def test_the_state_of_another_module_is_no_agents(ticks: World) -> None:
+@pytest.mark.parametrize("spent", [None, -1, 10_000_001])
+def test_a_state_that_no_agent_of_the_group_can_have(ticks: World, spent: int | None) -> None:
     """A header that fits with an instance that does not: made by hand, or by another build of the pass."""
     state = ticks.read(cut_after(ticks, 2))
     (row,) = state.agents
     assert row.instance is not None
     agent = msgspec.msgpack.decode(row.instance, type=AgentState)
     assert agent.instance is not None
-    other = msgspec.structs.replace(agent, instance=msgspec.structs.replace(agent.instance, module="00"))
-    row = msgspec.structs.replace(row, instance=msgspec.msgpack.encode(other))
+    if spent is None:
+        agent = msgspec.structs.replace(agent, instance=msgspec.structs.replace(agent.instance, module="00"))
+        shown = "ticks: the state is of module 00, expected "
+    else:
+        agent = msgspec.structs.replace(agent, spent=spent)
+        shown = f"ticks: the state has {spent} fuel units spent, expected 0 to 10000000"
+    row = msgspec.structs.replace(row, instance=msgspec.msgpack.encode(agent))
     error = fail_to_restore(ticks, encode(msgspec.structs.replace(state, agents=[row])))
     assert isinstance(error, EnvironmentFailure)
-    assert "ticks: the state is of module 00, expected " in str(error)
+    assert shown in str(error)

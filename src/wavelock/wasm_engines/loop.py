@@ -174,7 +174,7 @@ class LoopShard:
     def restore(self, ids: U32Array, groups: U32Array, states: Sequence[bytes]) -> None:
         """See `core.shard.Shard`."""
         for number, group, state in zip(ids.tolist(), groups.tolist(), states, strict=True):
-            self._restore(number, group, msgspec.msgpack.decode(state, type=AgentState))
+            self._restore(number, group, read_state(state, self._groups[group]))
 
     def _restore(self, number: int, group: int, state: AgentState) -> None:
         self._forget(number)
@@ -202,6 +202,16 @@ class LoopShard:
         """See `core.shard.Shard`."""
         for number in list(self._agents):
             self._forget(number)
+
+
+def read_state(data: bytes, plan: GroupPlan) -> AgentState:
+    """A state that `Shard.capture` gave. Raises EnvironmentFailure for more fuel spent than an agent has in a turn."""
+    state = msgspec.msgpack.decode(data, type=AgentState)
+    if not 0 <= state.spent <= plan.fuel_per_turn:
+        raise EnvironmentFailure(
+            f"{plan.name}: the state has {state.spent} fuel units spent, expected 0 to {plan.fuel_per_turn}"
+        )
+    return state
 
 
 def start_instance(instance: Instance, plan: GroupPlan) -> tuple[int, Buffers] | Failure:

@@ -269,11 +269,14 @@ def test_turn_and_start_of_an_agent() -> None:
 
 
 def test_a_turn_with_negative_fuel_is_none() -> None:
-    text = """(module (memory (export "memory") 1) (global $g (export "g") (mut i32) (i32.const 0))
+    """It looks and changes nothing, of what the pass keeps either."""
+    text = """(module (memory (export "memory") 1 1) (global $g (export "g") (mut i32) (i32.const 0)) (table 1 funcref)
       (func (export "wavelock_abi") (result i32) (i32.const 64))
-      (func (export "wavelock_turn") (param i32) (result i32) (global.set $g (local.get 0)) (i32.const 0)))"""
+      (func (export "wavelock_turn") (param i32) (result i32)
+        (table.set 0 (i32.const 0) (ref.null func)) (drop (memory.grow (i32.const 1)))
+        (global.set $g (local.get 0)) (i32.const 0)))"""
     running = Running(rewrite(wasm(text), abi=True).module, rewritten=False)
-    running.raw("wavelock:start", 50)
-    _, left = running.raw("wavelock:turn", 1, 50)
+    running.raw("wavelock:start", 500_000)
+    _, left = running.raw("wavelock:turn", 1, 500_000)
     running.raw("wavelock:turn", 2, -1)
-    assert (running.number("g"), running.raw("wavelock:left")) == (1, (left,))
+    assert (running.number("g"), running.number("wavelock:refused"), running.raw("wavelock:left")) == (1, 1, (left,))

@@ -267,6 +267,22 @@ def test_workers_that_commit_do_what_one_would(
         assert outcome(tmp_path, CROWD % (seed, scheduler, "threads", 2, frames)) == alone
         assert not whole
 
+    with monkeypatch.context() as patch:
+        asked: list[int] = []
+
+        def full_once(self: Errands, room: int) -> list[Any]:
+            asked.append(room)
+            if len(asked) == 2:
+                self._room = room
+                raise EnvironmentFailure("full")
+            return make(self, room if len(asked) > 1 else 1)
+
+        patch.setattr(Errands, "_make", full_once)
+        assert outcome(tmp_path, CROWD % (seed, scheduler, "threads", 2, frames)) == alone
+        assert asked[2] <= 60, "what did not fit is not asked for again"
+        assert len(whole) > 20
+        whole.clear()
+
     def no_room(self: Errands, room: int) -> list[Any]:
         raise EnvironmentFailure("full")
 

@@ -19,6 +19,7 @@ from wavelock.core.form.state import StateLayout
 from wavelock.core.form.types import FunctionType
 
 _GLOBALS: Final = ("fuel", "depth", "refused", "fault")
+"""What a turn writes lies together: to look at the first and the last of it is to look at all."""
 _CHECK: Final = "global.get fuel i64.const 0 i64.lt_s if void call out_of_fuel unreachable end"
 _HELPERS: Final[Mapping[str, Helper]] = {
     "out_of_fuel": Helper(
@@ -79,6 +80,7 @@ _HELPERS: Final[Mapping[str, Helper]] = {
     "budget": Helper(
         b"\x7e", b"", b"",
         """
+        NO_PROBE
         local.get 0 global.set fuel
         i32.const STACK global.set depth
         i32.const 0 global.set fault
@@ -89,9 +91,11 @@ _HELPERS: Final[Mapping[str, Helper]] = {
     "left": Helper(b"", b"\x7e", b"", "call check global.get fuel", reserved.LEFT),
     "turn": Helper(
         b"\x7f\x7e", b"\x7f\x7e", b"",
-        # `budget` and `check` are written out, as this is where every turn begins and ends. No turn follows a fault.
+        # First the look, which writes nothing. `budget` and `check` are written out, as this is where every turn begins
+        # and ends. No turn follows a fault.
         f"""
         local.get 1 i64.const 0 i64.lt_s if void global.get refused global.get fuel return end
+        NO_PROBE
         local.get 1 global.set fuel
         i32.const STACK global.set depth
         i32.const 0 global.set refused
@@ -277,9 +281,9 @@ class Additions:
     def _helper(self, key: str) -> Helper:
         if key == "start":
             return self._start()
-        if key in ("budget", "turn") and self.layout.probing:
-            own = _HELPERS[key]
-            return own._replace(code=f"i32.const 0 global.set {self.layout.probe_global} {own.code!s}")
+        if key in ("budget", "turn"):
+            no_probe = f"i32.const 0 global.set {self.layout.probe_global}" if self.layout.probing else ""
+            return _HELPERS[key]._replace(code=str(_HELPERS[key].code).replace("NO_PROBE", no_probe))
         if key.startswith("table_grow"):
             return _HELPERS["table_grow"]
         if key in _HELPERS:

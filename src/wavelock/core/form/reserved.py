@@ -22,8 +22,8 @@ Of a module without the ABI's exports: the start function alone, and a record of
 TURN: Final = "wavelock:turn"
 """(inbox_len i32, fuel i64) -> (result i32, left i64): a budget and `wavelock_turn`. Only with the ABI's exports.
 
-FAULT is left alone: an instance that has one takes no turn. With negative fuel nobody does: what a turn begins with is
-read, so that memory brings it, and the answer means nothing.
+FAULT is left alone: an instance that has one takes no turn. With negative fuel no turn is taken: what one begins with
+is read, so that memory brings it, and the answer means nothing.
 """
 
 FAULT: Final = "wavelock:fault"

@@ -3,17 +3,6 @@
 #include "mailboxes.h"
 #include "outboxes.h"
 
-/* Answer an effect that could not be done. */
-static inline bool refuse(u32 agent, const frame_t *effect, u32 reason) {
-    box_t *box = box_of(agent);
-    u32 bytes = sizeof(frame_t) + 8;
-    if (refusal(box, bytes, 0, 0) || !takes(log_of(home_of(agent)), sizeof(letter_t) + bytes)) return false;
-    frame_t *frame = append_any(agent, box, bytes);
-    *frame = (frame_t){4, UNDELIVERABLE, effect->kind, effect->peer, effect->tag};
-    *(u64 *)(frame + 1) = reason;
-    return true;
-}
-
 /* The message that an effect makes, into the place of its letter. */
 static inline void write_message(frame_t *frame, u32 from, const frame_t *effect, u16 flags, u32 bytes) {
     ((u64 *)frame)[0] = effect->len | (u64)MESSAGE << 32 | (u64)flags << 48;
@@ -26,6 +15,31 @@ static inline bool add_timer(timers_t *timers, u32 agent, const frame_t *effect,
     *AT(timer_t, timers->end) = (timer_t){waves_of(effect), agent, effect->tag, turn, 0};
     timers->end += sizeof(timer_t);
     box_of(agent)->timers++;
+    return true;
+}
+
+/* A message into a mailbox that has room for it by everybody's bounds; false: it needs a closer look. */
+static inline bool send_plainly(log_t *log, u32 from, const frame_t *effect, u32 bytes) {
+    u32 to = effect->peer;
+    box_t *box = box_of(to);
+    if (box->ended || bytes > box->room) return false;
+    if (box->bytes + bytes > control->least_bytes || box->frames >= control->least_frames) return false;
+    frame_t *frame = append(to, box, log, bytes);
+    if (!frame) return false;
+    write_message(frame, from, effect, 0, bytes);
+    return true;
+}
+
+/* ---- what `deliver.h` does not use ---- */
+
+/* Answer an effect that could not be done. */
+static inline bool refuse(u32 agent, const frame_t *effect, u32 reason) {
+    box_t *box = box_of(agent);
+    u32 bytes = sizeof(frame_t) + 8;
+    if (refusal(box, bytes, 0, 0) || !takes(log_of(home_of(agent)), sizeof(letter_t) + bytes)) return false;
+    frame_t *frame = append_any(agent, box, bytes);
+    *frame = (frame_t){4, UNDELIVERABLE, effect->kind, effect->peer, effect->tag};
+    *(u64 *)(frame + 1) = reason;
     return true;
 }
 
@@ -45,20 +59,6 @@ static inline u32 look_at_receivers(u32 turn) {
     control->looked = sum;
     return end;
 }
-
-/* A message into a mailbox that has room for it by everybody's bounds; false: it needs a closer look. */
-static inline bool send_plainly(log_t *log, u32 from, const frame_t *effect, u32 bytes) {
-    u32 to = effect->peer;
-    box_t *box = box_of(to);
-    if (box->ended || bytes > box->room) return false;
-    if (box->bytes + bytes > control->least_bytes || box->frames >= control->least_frames) return false;
-    frame_t *frame = append(to, box, log, bytes);
-    if (!frame) return false;
-    write_message(frame, from, effect, 0, bytes);
-    return true;
-}
-
-/* What is above, `deliver.h` uses, too. */
 
 static inline enum stop do_send(u32 agent, const frame_t *effect, u32 bytes) {
     u32 to = effect->peer;

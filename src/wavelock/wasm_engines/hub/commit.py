@@ -39,7 +39,11 @@ _NEW: Final = tuple(WORD[name] for name in ("turn", "stage", "exiting", "message
 
 
 class Committer:
-    """Commits, one wave after the other."""
+    """Commits, one wave after the other.
+
+    `ready` is saved before workers are told to deliver, as they may have to take it back. What they set or sent counts
+    once they have done it all.
+    """
 
     def __init__(self, hub: HubInstance, gate: Gate) -> None:
         self.hub = hub

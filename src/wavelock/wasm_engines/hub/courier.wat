@@ -1,16 +1,17 @@
 ;; courier: the way of some agents to the hub and back. It alone knows their memories and the hub's.
 ;;
-;; What stands between `for each agent {` and `}` is there once for each of them, with its number behind the names of
-;; `agent`, `turn`, `start`, `enter` and `case`, and for SEAT: a million agents have 62,500 couriers of 16.
+;; What stands between `for each agent {` and `}` is there once for each of them, or `from the last` to the first, with its
+;; number behind the names of `agent`, `turn`, `start`, `enter` and `case`, and for SEAT: a million agents have 62,500
+;; couriers of 16.
 ;;
 ;; `enter` starts an agent. `carry` writes the turn header and the frames of `letters` into its inbox, lets it take its
 ;; turn, and copies its outbox to `to`. A letter in the hub is: u32 address of the next one, u32 bytes, the frame.
 ;; `touch` reads what the turns of some agents begin with, in the instance, the inbox and the outbox of each: memory then
 ;; brings all of it at once.
 ;;
-;; What an instance has of its imports lies in the order below, and every cache line of it is one more to wait for in a
-;; turn. So what turns need of an agent stands together, and there is one `carry` for all: a reference of its own for each
-;; would be half a line.
+;; What an instance has of its imports lies in the order below, functions and memories apart, and every cache line of it is
+;; one more to wait for in a turn. So starts stand behind all turns, and there is one `carry`: a function reference for each
+;; agent would be half a line.
 (module
   (import "hub" "memory" (memory $hub 65535 65535 shared))
   (import "hub" "table" (table $couriers 1 funcref))

@@ -17,7 +17,10 @@ _SORTING: Final = WORD["sorting"]
 
 
 class Errands:
-    """A list of each worker for each, all of one length."""
+    """A list of each worker for each, all of one length.
+
+    They are laid, or left, before workers are told to take turns, who write them; a commit by all reads them.
+    """
 
     def __init__(self, hub: HubInstance) -> None:
         self._hub = hub
@@ -26,7 +29,7 @@ class Errands:
         self._room = 0
 
     def lay(self, most: int) -> bool:
-        """Have them written in the coming wave, in which no worker has more turns. Answers whether there is room."""
+        """Have them written in the coming wave. Answers whether there is room. most: turns of the worker with most."""
         if most > self._room or not self._lists:
             self._renew(max(most, self._room))
         for lists in self._lists:
@@ -53,7 +56,7 @@ class Errands:
         try:
             self._lists = self._make(room)
         except EnvironmentFailure:  # the memory is nearly full: one commits, who needs none of this
-            self._lists = []
+            self._lists, self._room = [], 0
 
     def _make(self, room: int) -> list[Any]:
         """Lists of room for so many errands, or for as many as there may be; none where that is too few."""

@@ -14,7 +14,10 @@ _WAIT_NS: Final = 100_000_000
 
 
 class Gate:
-    """The orchestrator's side of `serve` in hub.c. attended: workers wait there for what they are told."""
+    """The orchestrator's side of `serve` in hub.c. attended: workers wait there for what they are told.
+
+    One thread tells and waits, and tells nothing new before all have done the last.
+    """
 
     def __init__(self, hub: HubInstance) -> None:
         self._hub = hub

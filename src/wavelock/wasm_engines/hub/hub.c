@@ -10,7 +10,6 @@
  * - No function uses the C stack's memory: instances on several threads share it.
  */
 #include "turns.h"
-
 #include "deliver.h"
 
 enum { SPINS = 2000 }; /* before a thread sleeps */

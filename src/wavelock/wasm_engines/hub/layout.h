@@ -168,9 +168,10 @@ EXPORT(layout) u32 layout(void) {
     return sizeof(control_t) << 24 | sizeof(worker_t) / 8 << 16 | sizeof(box_t) << 8 | sizeof(group_t);
 }
 
-/* How far to look ahead: so many turns, or effects. Mailboxes of receivers are looked at from so many agents on: fewer are
- * what a processor keeps close. */
-enum { AHEAD = 16, MANY_AGENTS = 1 << 15 };
+enum {
+    AHEAD = 16,            /* so many turns or effects are looked at together, before the first of them */
+    MANY_AGENTS = 1 << 15, /* with fewer, a processor keeps all mailboxes close, and receivers' are not looked at */
+};
 
 /* Two words, the first one in the lower half. */
 static inline u64 pair(const u32 *words) { return *(const u64 *)words; }
@@ -192,3 +193,11 @@ static inline void copy(void *to, const void *from, u32 bytes) {
     for (; target < half; target += 16, source += 16) *(wide_t *)target = *(const wide_t *)source;
     if (bytes & 8) *(u64 *)target = *(const u64 *)source;
 }
+
+/* splitmix64's finaliser (Steele, Lea, Flood, 2014). */
+static inline u64 mix(u64 value) {
+    value = (value ^ value >> 30) * 0xBF58476D1CE4E5B9ull;
+    value = (value ^ value >> 27) * 0x94D049BB133111EBull;
+    return value ^ value >> 31;
+}
+#define GOLDEN 0x9E3779B97F4A7C15ull

@@ -63,8 +63,6 @@ NEEDS_ONE: Final = FOR_KERNEL | MALFORMED | FAILED | SPILLED
 TURNS, DELIVER, LEAVE = 1, 2, 3
 """Commands."""
 CONTROL_AT: Final = 1024
-_GATE_AT: Final = 512
-BUSY_AT: Final = _GATE_AT + 64
 CONTROL_BYTES: Final = 4 * len(CONTROL) + 8 * len(WIDE)
 GROW: Final = 1
 BOUNCE: Final = 2

@@ -153,14 +153,6 @@ EXPORT(move_log) void move_log(u32 worker, u32 begin, u32 bytes) {
 
 /* ---- inboxes that the host sends to workers ---- */
 
-/* splitmix64's finaliser (Steele, Lea, Flood, 2014). */
-static inline u64 mix(u64 value) {
-    value = (value ^ value >> 30) * 0xBF58476D1CE4E5B9ull;
-    value = (value ^ value >> 27) * 0x94D049BB133111EBull;
-    return value ^ value >> 31;
-}
-#define GOLDEN 0x9E3779B97F4A7C15ull
-
 /* How many bytes the inboxes of the plan take at most. */
 EXPORT(inbox_bytes) u64 inbox_bytes(void) {
     const u32 *plan = AT(u32, control->plan);

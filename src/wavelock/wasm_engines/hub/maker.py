@@ -80,7 +80,7 @@ class Maker:
         return numbers
 
     def _find_memory(self, at: int, number: int) -> None:
-        """Ask for a memory, until it is seen that those of one place differ in their instance's number alone."""
+        """Ask for a memory, until it is seen that those of one seat differ in their instance's number alone."""
         _export_get(*self._memories[at])
         self._alike = self._alike + 1 if self._memory_words[at][_NUMBER] == number else 0
 

@@ -35,7 +35,7 @@ from wavelock.wasm_engines.hub.layout import (
 from wavelock.wasm_engines.hub.mailboxes import HubMailboxes
 from wavelock.wasm_engines.hub.maker import Maker
 from wavelock.wasm_engines.hub.memory import PAGE_BYTES, Part
-from wavelock.wasm_engines.loop import AgentState, Buffers, Failure, bad_result, check_record, trapped
+from wavelock.wasm_engines.loop import AgentState, Buffers, Failure, bad_result, check_record, read_state, trapped
 from wavelock.wasm_engines.wasmtime_calls import Call, find_export, function_of
 from wavelock.wasm_engines.wasmtime_instance import WasmtimeInstance, no_instance, trap_of
 
@@ -169,7 +169,7 @@ class HubShard:
         """Take over agents one by one. Answers their capacities."""
         plan = self._groups[group]
         capacities = []
-        for place, (agent, instance, outcome) in enumerate(zip(ids.tolist(), made, outcomes, strict=True)):
+        for seat, (agent, instance, outcome) in enumerate(zip(ids.tolist(), made, outcomes, strict=True)):
             capacities.append(plan.inbox_bytes)
             if isinstance(outcome, int):  # a trap
                 fault = trap_of(outcome, plan.name).fault
@@ -179,8 +179,8 @@ class HubShard:
             if buffers is None:
                 self._fail(agent, Failure(Fault.BAD_ABI, spent))
             else:
-                seats = np.array([courier]), np.array([place])
-                self._admit(ids[place : place + 1], group, [instance], buffers, spent, seats)
+                seats = np.array([courier]), np.array([seat])
+                self._admit(ids[seat : seat + 1], group, [instance], buffers, spent, seats)
                 capacities[-1] = buffers[1]
         return capacities
 
@@ -386,7 +386,7 @@ class HubShard:
         """See `core.shard.Shard`."""
         self.drop(ids)
         for number, group, state in zip(ids.tolist(), groups.tolist(), states, strict=True):
-            self._restore(number, group, msgspec.msgpack.decode(state, type=AgentState))
+            self._restore(number, group, read_state(state, self._groups[group]))
 
     def _restore(self, number: int, group: int, state: AgentState) -> None:
         if state.instance is None:

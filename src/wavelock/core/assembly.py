@@ -154,6 +154,7 @@ def build_kernel(
         wave_ns=profile.run.wave_ns,
         header=header,
         beside=beside,
+        hash_threads=max(2, profile.workers.count),
     )
 
 

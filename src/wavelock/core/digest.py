@@ -26,6 +26,10 @@ from wavelock.core.wave import WaveRecord
 
 DIGEST_VERSION: Final = 1
 _JOINED_BYTES: Final = 64 << 10
+_SHARED_BYTES: Final = 8 << 20
+"""From so many bytes on several threads hash: with fewer, handing out takes longer than it saves."""
+_TURN_BYTES: Final = 24
+"""Of a turn, beside its outbox."""
 _INPUT: Final = struct.Struct("<III")
 _ANSWER: Final = struct.Struct("<QIIIIII")
 _COUNTS: Final = struct.Struct("<QIII")
@@ -77,8 +81,16 @@ def _plain(value: Any) -> Any:
     return msgspec.to_builtins(value, enc_hook=int)
 
 
-def wave_digest(before: bytes, record: WaveRecord) -> bytes:
-    """The next link: over the digest before, and a wave's outside inputs, plan, fuel, faults and outboxes."""
+def hashed_bytes(record: WaveRecord) -> int:
+    """How much of a wave's turns the digest is over."""
+    return _TURN_BYTES * len(record.plan) + sum(map(len, record.outboxes))
+
+
+def wave_digest(before: bytes, record: WaveRecord, threads: int = 1) -> bytes:
+    """The next link: over the digest before, and a wave's outside inputs, plan, fuel, faults and outboxes.
+
+    threads: that hash at most.
+    """
     size = sum(map(len, record.outboxes))
     pieces: list[Bytes] = [_COUNTS.pack(record.wave, len(record.inputs), len(record.answers), len(record.plan))]
     for row in record.inputs:
@@ -94,7 +106,7 @@ def wave_digest(before: bytes, record: WaveRecord) -> bytes:
     for column, dtype in columns:
         pieces.append(np.ascontiguousarray(column, dtype).view(np.uint8).data)
     pieces += U64.pack(size), *record.outboxes
-    hasher = blake3(before)
+    hasher = blake3(before, max_threads=threads if hashed_bytes(record) >= _SHARED_BYTES else 1)
     if size <= _JOINED_BYTES:
         pieces = [b"".join(pieces)]  # a call for each is dear where there is little
     for piece in pieces:

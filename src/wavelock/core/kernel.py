@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 
 from wavelock.core.abi import FRAME_HEADER, TURN_HEADER, WORLD, EndReason, Fault, Flag, Inbound, frame, frame_bytes
-from wavelock.core.digest import wave_digest
+from wavelock.core.digest import hashed_bytes, wave_digest
 from wavelock.core.effects import Effects
 from wavelock.core.errors import PluginError, UserError
 from wavelock.core.mailboxes import Commit, Mailboxes, Stop, wave_entropy
@@ -33,8 +33,8 @@ from wavelock.core.wave import Answered, FaultRow, Input, Request, WaveRecord
 Beside = Callable[[Callable[[], bytes]], Callable[[], bytes]]
 _NO_WAVE: Final = -1
 _NOBODY: Final = np.zeros(0, np.uint32)
-BESIDE_TURNS: Final = 1 << 15
-"""From so many turns on a digest is taken beside the commit: to wake a thread takes as long as a few thousand."""
+BESIDE_BYTES: Final = 3 << 19
+"""A digest over so many is taken beside the commit: to wake a thread takes as long as to hash some 300,000."""
 RESERVED_FRAMES: Final = 64
 RESERVED_BYTES: Final = 64 << 10
 """What a mailbox holds past its limits for the world outside alone, so that no agent can keep it out by a flood."""
@@ -71,10 +71,12 @@ class Kernel:
         wave_ns: int,
         header: bytes,
         beside: Beside = lambda task: task,
+        hash_threads: int = 1,
     ) -> None:
         """counts: agents of each group at the start. latencies: of each model. header: the first link of the chain.
 
         beside: begins something that may go on beside the caller, and answers a function that waits for its outcome.
+        hash_threads: that a digest takes at most.
         """
         self.population = Population(groups)
         self.mailboxes = mailboxes
@@ -87,6 +89,7 @@ class Kernel:
         self._seed = seed
         self._wave_ns = wave_ns
         self._beside = beside
+        self._hash_threads = hash_threads
         self.batches: list[DueBatch] = []
         for subscribers in topics:
             for group in subscribers:
@@ -273,17 +276,18 @@ class Kernel:
 
     def seal(self, record: WaveRecord) -> None:
         """Take a wave's digest: the next link of the chain."""
-        if not record.digest:
-            record.digest = wave_digest(self.digest, record)
-        self.digest = record.digest
+        self.digest = record.digest = record.digest or self._digest_of(record)
+
+    def _digest_of(self, record: WaveRecord) -> bytes:
+        return wave_digest(self.digest, record, self._hash_threads)
 
     def _apply_all(self, record: WaveRecord, turns: Turns) -> None:
         commit = self.mailboxes.commit(record.plan, turns, self.wave)
         digest: Callable[[], bytes] = bytes
         if commit.settled and commit.aside:
-            record.digest = wave_digest(self.digest, record)  # in the meantime
-        elif commit.settled and len(record.plan) >= BESIDE_TURNS:
-            digest = self._beside(partial(wave_digest, self.digest, record))
+            record.digest = self._digest_of(record)  # in the meantime
+        elif commit.settled and hashed_bytes(record) >= BESIDE_BYTES:
+            digest = self._beside(partial(self._digest_of, record))
         while (stop := commit.advance()) is not Stop.DONE:
             if stop is Stop.STALE:
                 self.mailboxes.relist(self.effects.topic_members())

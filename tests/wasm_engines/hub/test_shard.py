@@ -77,7 +77,7 @@ def test_every_workload_is_the_same_turn_by_turn(
         "round-robin", "wasmtime", "shared-memory", workers, 1 if workers == "inline" else 3, "onnx" * workload.models
     )
     monkeypatch.setattr(commit, "MANY_TURNS", 1)  # so that threads commit, too
-    monkeypatch.setattr(kernel, "BESIDE_TURNS", 1)
+    monkeypatch.setattr(kernel, "BESIDE_BYTES", 1)
     setup = Setup(workload, workload.write(tmp_path), combination, Registry(), 7)
     kinds: list[type] = []
 

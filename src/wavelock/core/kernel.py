@@ -127,7 +127,7 @@ class Kernel:
 
     def next_wave(self, inputs_wait: bool) -> int | None:
         """The number of the next wave, or None where nothing is ready and nothing is due."""
-        if inputs_wait or self.mailboxes.ready.any():
+        if inputs_wait or np.count_nonzero(self.mailboxes.ready.view(np.bool_)):
             return self.wave + 1
         dues = [batch.due for batch in self.batches]
         timer = self.effects.timers.next_due()
@@ -225,14 +225,14 @@ class Kernel:
         """This wave's plan: what the scheduler answers, held to its contract. Empty where nobody is ready."""
         self._introduce()
         marks = self.mailboxes.ready.view(np.bool_)
-        if marks.all():  # as in most waves; in a fifth of the time that looking takes
+        if np.count_nonzero(marks) == len(marks):  # as in most waves; in a fifth of the time that looking takes
             ready = np.arange(len(marks), dtype=np.uint32)
         else:
             ready = np.flatnonzero(marks).astype(np.uint32)
         if not len(ready):
             return ready
         plan = np.ascontiguousarray(self._scheduler.plan(self.wave, ready), np.uint32)
-        if plan.shape != ready.shape or not (plan == ready).all():
+        if plan.shape != ready.shape or np.count_nonzero(plan != ready):
             self._check_plan(plan, len(ready))
         return plan
 

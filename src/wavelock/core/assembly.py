@@ -154,7 +154,7 @@ def build_kernel(
         wave_ns=profile.run.wave_ns,
         header=header,
         beside=beside,
-        hash_threads=max(2, profile.workers.count),
+        hash_threads=max(2, profile.workers.count),  # one worker has no use for a second processor
     )
 
 

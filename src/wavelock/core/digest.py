@@ -28,8 +28,15 @@ DIGEST_VERSION: Final = 1
 _JOINED_BYTES: Final = 64 << 10
 _SHARED_BYTES: Final = 8 << 20
 """From so many bytes on several threads hash: with fewer, handing out takes longer than it saves."""
-_TURN_BYTES: Final = 24
-"""Of a turn, beside its outbox."""
+_COLUMNS: Final[Mapping[str, np.dtype[Any]]] = {
+    "plan": np.dtype("<u4"),
+    "fuel": np.dtype("<u8"),
+    "fault_codes": np.dtype("<i4"),
+    "fault_details": np.dtype("<i4"),
+    "outbox_bytes": np.dtype("<u4"),
+}
+"""What a record has of each turn beside its outbox, and how it is hashed."""
+_TURN_BYTES: Final = sum(dtype.itemsize for dtype in _COLUMNS.values())
 _INPUT: Final = struct.Struct("<III")
 _ANSWER: Final = struct.Struct("<QIIIIII")
 _COUNTS: Final = struct.Struct("<QIII")
@@ -101,12 +108,10 @@ def wave_digest(before: bytes, record: WaveRecord, threads: int = 1) -> bytes:
             len(answer.payload),
         )  # fmt: skip
         pieces += head, answer.payload
-    columns = ((record.plan, "<u4"), (record.fuel, "<u8"), (record.fault_codes, "<i4"), (record.fault_details, "<i4"),
-               (record.outbox_bytes, "<u4"))  # fmt: skip
-    for column, dtype in columns:
-        pieces.append(np.ascontiguousarray(column, dtype).view(np.uint8).data)
+    for name, dtype in _COLUMNS.items():
+        pieces.append(np.ascontiguousarray(getattr(record, name), dtype).view(np.uint8).data)
     pieces += U64.pack(size), *record.outboxes
-    hasher = blake3(before, max_threads=threads if hashed_bytes(record) >= _SHARED_BYTES else 1)
+    hasher = blake3(before, max_threads=threads if sum(map(len, pieces)) >= _SHARED_BYTES else 1)
     if size <= _JOINED_BYTES:
         pieces = [b"".join(pieces)]  # a call for each is dear where there is little
     for piece in pieces:

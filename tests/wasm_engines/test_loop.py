@@ -17,7 +17,7 @@ from helpers import HELLO, INBOX, QUIET, TRAPS, agent, echoes, escaped
 from wavelock.core.abi import Fault, Inbound, frame
 from wavelock.core.digest import hash_bytes
 from wavelock.core.errors import EnvironmentFailure
-from wavelock.core.form import FormOptions, reserved, rewrite_module
+from wavelock.core.form import FormOptions, MemorySize, reserved, rewrite_module
 from wavelock.core.form.costs import PAGE_UNITS
 from wavelock.core.form.limits import NATIVE_RATIO, NATIVE_RESERVE_BYTES
 from wavelock.core.shard import GroupPlan, Shard, Turns
@@ -280,7 +280,7 @@ class Opened:
     def __init__(self, engine: Engine, plans: Sequence[GroupPlan], stack: int = STACK) -> None:
         self.engine, self.plans = engine, plans
         needed = NATIVE_RATIO * stack + NATIVE_RESERVE_BYTES
-        engine.configure(agents=16, stack_bytes=needed, memory_bytes=PAGES * PAGE)
+        engine.configure(agents=16, stack_bytes=needed, memories=[MemorySize(1, PAGES)])
         self.shard = engine.open_shard(plans)
         self.ids = np.arange(10, 10 + len(plans), dtype=np.uint32)
         self.groups = np.arange(len(plans), dtype=np.uint32)
@@ -637,6 +637,19 @@ def test_a_state_for_which_the_host_has_no_memory() -> None:
     with poor(grows, memory_size=4 * PAGE) as enough:
         enough.restore(ONE, ZERO, states)
         assert enough.capture(ONE) == states
+
+
+def test_a_state_with_more_memory_than_the_limit(opened: Open) -> None:
+    with opened(QUIET) as shard:
+        shard.create()
+        (state,) = shard.shard.capture(shard.ids)
+        decoded = msgspec.msgpack.decode(state, type=AgentState)
+        assert decoded.instance is not None
+        larger = msgspec.structs.replace(decoded.instance, pages=PAGES + 1)
+        forged = msgspec.msgpack.encode(msgspec.structs.replace(decoded, instance=larger))
+        expected = f"^ants: the state has a memory of {PAGES + 1} pages, expected at most {PAGES}$"
+        with pytest.raises(EnvironmentFailure, match=expected):
+            shard.shard.restore(shard.ids, shard.groups, [forged])
 
 
 # ---- the record ----

@@ -22,7 +22,7 @@ from wavelock.core.abi import Fault, Inbound, frame
 from wavelock.core.cache import ModuleCache
 from wavelock.core.digest import hash_bytes
 from wavelock.core.errors import EnvironmentFailure, ModuleError
-from wavelock.core.form import FormOptions, reserved, rewrite_module
+from wavelock.core.form import FormOptions, MemorySize, reserved, rewrite_module
 from wavelock.core.shard import GroupPlan, Turns
 from wavelock.plugins.members import Unavailable
 from wavelock.wasm_engines import wasmer_plugin
@@ -391,7 +391,7 @@ INBOX = bytes(32) + frame(Inbound.MESSAGE, 1, 2, b"hello") + frame(Inbound.MESSA
 
 def turns(engine: Engine, plans: Sequence[GroupPlan], count: int = 3) -> list[Turns]:
     """So many turns of two agents of each group."""
-    engine.configure(agents=8, stack_bytes=1 << 20, memory_bytes=16 * PAGE)
+    engine.configure(agents=8, stack_bytes=1 << 20, memories=[MemorySize(1, 16)])
     shard = engine.open_shard(plans)
     groups = np.repeat(np.arange(len(plans), dtype=np.uint32), 2)
     ids = np.arange(10, 10 + len(groups), dtype=np.uint32)

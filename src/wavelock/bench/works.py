@@ -94,7 +94,7 @@ class Job:
 
     @property
     def pages(self) -> int:
-        """The size of every agent's memory: in a pool, memories of several sizes would be a mapping each."""
+        """The size of every agent's memory, the same for all groups: each fills its place in a pool."""
         return _round_up(max(self.layout(group).end for group in self.groups), PAGE_BYTES) // PAGE_BYTES
 
     def slot_bytes(self, group: Group) -> int:

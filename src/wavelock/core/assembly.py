@@ -22,7 +22,7 @@ from wavelock.core.digest import header_digest
 from wavelock.core.errors import PluginError
 from wavelock.core.events import RunStarted
 from wavelock.core.form import FORM_VERSION
-from wavelock.core.form.limits import NATIVE_RATIO, NATIVE_RESERVE_BYTES
+from wavelock.core.form.limits import NATIVE_RATIO, NATIVE_RESERVE_BYTES, PAGE_BYTES
 from wavelock.core.homes import Homes
 from wavelock.core.inputs import LiveFeed, cut_records
 from wavelock.core.kernel import Beside, Kernel
@@ -166,7 +166,7 @@ def group_plans(groups: Sequence[Group], modules: Sequence[Module]) -> list[Grou
             module=module.form.module,
             digest=module.form_digest,
             fuel_per_turn=group.limits.fuel_per_turn,
-            memory_bytes=int(group.limits.memory),
+            memory_bytes=PAGE_BYTES * module.form.memory.most,
             inbox_bytes=int(group.limits.inbox),
             outbox_bytes=int(group.limits.outbox),
             words=module.form.state.words,
@@ -198,7 +198,7 @@ def assemble(profile: Profile, registry: Registry, sources: Sources) -> Parts:
         engine.configure(
             agents=most_agents(profile),
             stack_bytes=stack_bytes,
-            memory_bytes=max(group.limits.memory for group in groups),
+            memories=[module.form.memory for module in sources.modules],
             features=profile.engine.features,
         )
         header = header_digest(profile, digests(sources.modules))

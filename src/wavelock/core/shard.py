@@ -33,8 +33,8 @@ Bytes = bytes | memoryview
 class GroupPlan(msgspec.Struct, frozen=True):
     """What a worker must know of an agent group.
 
-    module: in its deterministic form; digest: of these bytes. words, tables, table_types: its hidden state, see
-    `core.form.StateSizes`.
+    module: in its deterministic form; digest: of these bytes. memory_bytes: the most that a memory can have.
+    words, tables, table_types: its hidden state, see `core.form.StateSizes`.
     """
 
     name: str

@@ -92,6 +92,9 @@ def restore_instance(instance: Instance, plan: GroupPlan, state: InstanceState) 
 
 
 def _restore_memory(instance: Instance, plan: GroupPlan, state: InstanceState) -> None:
+    if state.pages * PAGE_BYTES > plan.memory_bytes:
+        most = plan.memory_bytes // PAGE_BYTES
+        raise EnvironmentFailure(f"{plan.name}: the state has a memory of {state.pages} pages, expected at most {most}")
     more = state.pages - len(instance.memory()) // PAGE_BYTES
     if more and instance.function(reserved.GROW)(more)[0] < 0:
         raise EnvironmentFailure(f"{plan.name}: the host has no {state.pages} pages for the agent's memory")

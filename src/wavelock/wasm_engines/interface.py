@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
+from wavelock.core.form.rewritten import MemorySize
 from wavelock.core.shard import GroupPlan, Shard
 
 __all__ = ["Engine", "Instance", "Trap"]
@@ -61,11 +62,13 @@ class Engine(Protocol):
     def features(self) -> Collection[str]:
         """Features of WebAssembly that it runs beyond the portable ones, of `core.form.OPTIONAL`."""
 
-    def configure(self, *, agents: int, stack_bytes: int, memory_bytes: int, features: Collection[str] = ()) -> None:
+    def configure(
+        self, *, agents: int, stack_bytes: int, memories: Sequence[MemorySize], features: Collection[str] = ()
+    ) -> None:
         """Size the engine for a run, before anything else is asked of it.
 
-        agents: alive at one time at most; stack_bytes: native stack of one turn; memory_bytes: the largest memory;
-        features: those of `features` that the profile asks for.
+        agents: alive at one time at most; stack_bytes: native stack of one turn; memories: of each group,
+        in order; features: those of `features` that the profile asks for.
         """
 
     def open_shard(self, groups: Sequence[GroupPlan], worker: int = 0) -> Shard:

@@ -28,6 +28,7 @@ from wavelock.core.form.binary import at
 from wavelock.core.form.decode import instructions
 from wavelock.core.form.features import SIMD
 from wavelock.core.form.module import Module
+from wavelock.core.form.rewritten import MemorySize
 from wavelock.core.form.sections import read_module
 from wavelock.core.shard import GroupPlan, Shard
 from wavelock.wasm_engines.loop import LoopShard
@@ -56,7 +57,9 @@ class WasmerEngine:
     features: Final[Collection[str]] = frozenset()
     """See `interface.Engine`."""
 
-    def configure(self, *, agents: int, stack_bytes: int, memory_bytes: int, features: Collection[str] = ()) -> None:
+    def configure(
+        self, *, agents: int, stack_bytes: int, memories: Sequence[MemorySize], features: Collection[str] = ()
+    ) -> None:
         """See `interface.Engine`. Nothing to size: wasmer runs on the thread's own stack."""
 
     def open_shard(self, groups: Sequence[GroupPlan], worker: int = 0) -> Shard:

@@ -22,7 +22,6 @@ from wavelock.core.turns import SharedTurns, WaveHeader
 from wavelock.plugins.manager import Registry
 from wavelock.testing import WORKLOADS, Combination, Workload
 from wavelock.testing.trace import Setup
-from wavelock.wasm_engines import wasmtime_engine
 from wavelock.wasm_engines.hub import commit, errands
 from wavelock.wasm_engines.hub.commit import Committer
 from wavelock.wasm_engines.hub.courier import courier_text
@@ -495,14 +494,6 @@ def test_frames_that_bounce_stay_in_the_order_of_the_mailbox() -> None:
     turns = SharedTurns(shared, shards, Homes(), attended=False)
     outcome = turns.take(np.zeros(0, np.uint32), WaveHeader(0, 0, 0))
     assert outcome.bounced == [(4, b"d"), (4, b"c"), (9, b"b"), (9, b"a"), (1, b"")]
-
-
-def test_a_pool_that_does_not_fit_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "a.wat").write_text(counting(""))
-    monkeypatch.setattr(wasmtime_engine, "POOL_FACTOR", 1 << 40)
-    text = '[engine]\nmemory_layout = "dense"\n[[agents]]\nname = "a"\nmodule = "a.wat"\n'
-    with pytest.raises(EnvironmentFailure, match=r"of address space for the agents' memories; lower limits.memory"):
-        outcome(tmp_path, text)
 
 
 @pytest.mark.parametrize("layout", ["guarded", "dense"])

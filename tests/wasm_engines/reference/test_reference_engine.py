@@ -12,7 +12,7 @@ from puppets import PUPPET
 from wasm_engines.reference.beside import module
 from wavelock.core.abi import TURN_HEADER, Fault, Inbound, frame
 from wavelock.core.errors import ModuleError
-from wavelock.core.form import FormOptions, rewrite_module
+from wavelock.core.form import FormOptions, MemorySize, rewrite_module
 from wavelock.core.form.reserved import START
 from wavelock.core.shard import GroupPlan, Shard, Turns
 from wavelock.plugins.members import NoSettings
@@ -155,7 +155,7 @@ def as_bytes(turns: list[Turns]) -> list[list[bytes]]:
 
 def opened(make: Callable[[], Engine], plans: list[GroupPlan]) -> tuple[Engine, Shard]:
     engine = make()
-    engine.configure(agents=len(plans), stack_bytes=1 << 20, memory_bytes=8 << 16)
+    engine.configure(agents=len(plans), stack_bytes=1 << 20, memories=[MemorySize(1, 8)])
     return engine, engine.open_shard(plans)
 
 

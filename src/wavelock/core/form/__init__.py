@@ -10,12 +10,13 @@ from __future__ import annotations
 from typing import Final
 
 from wavelock.core.form.options import FormOptions
-from wavelock.core.form.rewritten import FORM_VERSION, Extern, ModuleInfo, Rewritten, StateSizes
+from wavelock.core.form.rewritten import FORM_VERSION, Extern, MemorySize, ModuleInfo, Rewritten, StateSizes
 
 __all__ = [
     "FORM_VERSION",
     "Extern",
     "FormOptions",
+    "MemorySize",
     "ModuleInfo",
     "Rewritten",
     "StateSizes",

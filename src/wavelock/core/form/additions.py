@@ -154,6 +154,11 @@ class Additions:
         own = self._module.memories[0].maximum if self._module.memories else 0
         return self._options.memory_pages if own is None else min(own, self._options.memory_pages)
 
+    @property
+    def memory_grows(self) -> bool:
+        """Whether the code that was rewritten so far asks for more memory."""
+        return "grow" in self._wanted
+
     def most_entries(self, table: int) -> int:
         """A table's maximum: its own or the limit, whichever is less."""
         own = self._module.tables[table].maximum

@@ -32,12 +32,17 @@ _BRANCH_HINTS: Final = "metadata.code.branch_hint"
 
 @dataclass(frozen=True)
 class Written:
-    """The outcome of the pass. features: those that the code needs; segments: how many charge fuel."""
+    """The outcome of the pass.
+
+    features: those that the code needs; segments: how many charge fuel; most_pages: what the memory may grow to, None
+    where nothing in the code grows it.
+    """
 
     data: bytes
     features: frozenset[str]
     segments: int
     layout: StateLayout
+    most_pages: int | None
 
 
 def write_module(module: Module, options: FormOptions, *, abi: bool) -> Written:
@@ -113,7 +118,8 @@ def _write(module: Module, options: FormOptions, abi: bool, *, probing: bool) ->
             hints.append(_branch_hints(walk))
         segments += walk.meter.segments
         needed |= walk.features()
-    return Written(_join(module, additions, bodies, hints), frozenset(needed), segments, additions.layout)
+    most_pages = additions.most_pages if additions.memory_grows else None
+    return Written(_join(module, additions, bodies, hints), frozenset(needed), segments, additions.layout, most_pages)
 
 
 def _check_locals(walk: FunctionPass) -> None:
@@ -156,7 +162,7 @@ def _join(module: Module, additions: Additions, bodies: list[bytes], hints: list
         1: _extended(module, 1, len(module.types), types),
         3: _extended(module, 3, len(module.functions), [unsigned(index) for index, _, _ in added]),
         4: vector(len(module.tables), *_tables(module, additions)) if module.tables else b"",
-        5: _memory(module, additions) if module.memories else b"",
+        5: _memory(module) if module.memories else b"",
         6: _extended(module, 6, len(module.globals), additions.globals()),
         7: _extended(module, 7, len(module.exports), [*exports, *additions.exports()]),
         9: _copied(module, 9),
@@ -190,5 +196,6 @@ def _tables(module: Module, additions: Additions) -> Iterator[bytes]:
         yield b"\x70\x01" + unsigned(table.minimum) + unsigned(additions.most_entries(index))
 
 
-def _memory(module: Module, additions: Additions) -> bytes:
-    return b"\x01\x01" + unsigned(module.memories[0].minimum) + unsigned(additions.most_pages)
+def _memory(module: Module) -> bytes:
+    """Without a maximum, as the helper `grow` keeps to it."""
+    return b"\x01\x00" + unsigned(module.memories[0].minimum)

@@ -44,6 +44,13 @@ class StateSizes(NamedTuple):
     table_types: int
 
 
+class MemorySize(NamedTuple):
+    """How large a module's memory is at first, and how large it can ever get: in pages of 64 KiB, 0 without one."""
+
+    first: int
+    most: int
+
+
 @dataclass(frozen=True)
 class Rewritten:
     """A module in its deterministic form. segments: pieces of code that charge fuel."""
@@ -53,3 +60,4 @@ class Rewritten:
     """Of the original."""
     segments: int
     state: StateSizes
+    memory: MemorySize

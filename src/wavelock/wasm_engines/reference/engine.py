@@ -10,6 +10,7 @@ from wavelock._version import VERSION
 from wavelock.core.errors import ModuleError
 from wavelock.core.form.module import Kind
 from wavelock.core.form.options import OPTIONAL
+from wavelock.core.form.rewritten import MemorySize
 from wavelock.core.homes import Homes
 from wavelock.core.mailboxes import Mailboxes, PlainMailboxes
 from wavelock.core.shard import GroupPlan, Shard
@@ -84,7 +85,9 @@ class ReferenceEngine:
     features: Final = frozenset(OPTIONAL)
     """See `interface.Engine`."""
 
-    def configure(self, *, agents: int, stack_bytes: int, memory_bytes: int, features: Collection[str] = ()) -> None:
+    def configure(
+        self, *, agents: int, stack_bytes: int, memories: Sequence[MemorySize], features: Collection[str] = ()
+    ) -> None:
         """See `interface.Engine`. Calls use no native stack, and memory is taken when it is touched."""
         self._features = frozenset(features)
 

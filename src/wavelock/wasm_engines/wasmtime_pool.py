@@ -1,0 +1,122 @@
+"""The pool of the dense layout: one mapping for the memories of very many agents.
+
+wasmtime makes of a pool's mapping just as much accessible as each memory has. Where memories may grow, that leaves two
+mappings an agent, and Linux allows a process some 65,000. So there all of a pool is made accessible at once, which
+takes the host nothing until it is written to. Nothing relies on what is not accessible: compiled code compares every
+address with the length of the memory (see `WasmtimeEngine`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import sys
+from pathlib import Path
+from typing import Final
+
+import wasmtime
+from wasmtime import _ffi as ffi
+
+from wavelock.core.errors import EnvironmentFailure
+from wavelock.core.form.limits import TABLES
+from wavelock.core.units import format_bytes
+
+POOL_FACTOR: Final = 3
+POOL_SPARE: Final = 1024
+POOL_MANY: Final = 100_000
+"""Above so many agents there are two tables for each: what a pool keeps of its tables grows with their number."""
+POOL_TABLE_ENTRIES: Final = 20_000
+"""What a table may hold in a pool."""
+POOL_INSTANCE_BYTES: Final = 16 << 20
+"""What an instance's own structures may take in a pool: they grow with a module's functions and globals."""
+_ENTRY_BYTES: Final = 8
+"""What an entry of a table takes at most."""
+_NO_RESERVE: Final = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
+"""Python knows it from 3.13 on."""
+_PROBE: Final = '(module (memory (export "memory") 0))'
+
+
+def pooled_engine(config: wasmtime.Config, agents: int, reservation: int) -> wasmtime.Engine:
+    """An engine that takes instances and memories from one pool each: one mapping for all.
+
+    agents: that can be alive at once. reservation: bytes of address space for the memory of each. Raises
+    EnvironmentFailure where the host has no room for all of them.
+    """
+    # Instances that are over, and those that move to another store, are there as well (see `HubShard`).
+    instances = POOL_FACTOR * agents + POOL_SPARE
+    tables = instances * (TABLES if agents <= POOL_MANY else 2)
+    _check_address_space(instances * reservation, tables * POOL_TABLE_ENTRIES * _ENTRY_BYTES)
+    pool = ffi.wasmtime_pooling_allocation_config_new()
+    for name, value in {
+        "total_memories": instances,
+        # With a courier for each, and a second one for those whose start trapped.
+        "total_core_instances": 3 * instances,
+        "total_tables": tables,
+        "total_stacks": 1,
+        "max_memory_size": reservation,
+        "max_core_instance_size": POOL_INSTANCE_BYTES,
+        "max_tables_per_module": TABLES,
+        "table_elements": POOL_TABLE_ENTRIES,
+        "max_unused_warm_slots": 0,
+    }.items():
+        getattr(ffi, f"wasmtime_pooling_allocation_config_{name}_set")(pool, value)
+    ffi.wasmtime_pooling_allocation_strategy_set(config.ptr(), pool)
+    ffi.wasmtime_pooling_allocation_config_delete(pool)
+    engine = wasmtime.Engine(config)
+    make_accessible(engine, instances * reservation)
+    return engine
+
+
+def make_accessible(engine: wasmtime.Engine, size: int) -> bool:
+    """Make all memories of a pool that nothing was taken from accessible. Answers whether that was done.
+
+    It is not where mappings are not counted (macOS, Windows), nor where the host does not let so much be accessible
+    (strict overcommitment, a limit of the process): then wasmtime does it for each memory, as far as it goes.
+    """
+    if sys.platform != "linux":
+        return False
+    with wasmtime.Store(engine) as store:
+        memory = wasmtime.Instance(store, wasmtime.Module(engine, _PROBE), []).exports(store)["memory"]
+        assert isinstance(memory, wasmtime.Memory)
+        first = ctypes.cast(memory.data_ptr(store), ctypes.c_void_p).value or 0
+        return _reserved_from(first) >= size and _protect(first, size)
+
+
+def _check_address_space(memories: int, tables: int) -> None:
+    """Ask for so much address space and give it back: wasmtime ends the process where it gets none for a pool.
+
+    memories, tables: bytes; only tables can be written to. Raises EnvironmentFailure.
+    """
+    if not hasattr(mmap, "MAP_PRIVATE"):
+        return  # Windows has none to spare for a question
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE
+    try:
+        with mmap.mmap(-1, max(memories, 1), flags=flags, prot=0):
+            mmap.mmap(-1, tables, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE).close()
+    except (OSError, OverflowError, ValueError):
+        raise EnvironmentFailure(
+            f"the host has no {format_bytes(memories)} of address space for the agents' memories and "
+            f"{format_bytes(tables)} for their tables; lower limits.memory or limits.agents, raise what a process may "
+            'have (ulimit -v, ulimit -d), or set engine.memory_layout = "guarded"'
+        ) from None
+
+
+def _reserved_from(address: int) -> int:
+    """The size of the mapping that begins at an address, has no content and may not be accessed; 0 if there is none."""
+    with Path("/proc/self/maps").open(encoding="ascii", errors="replace") as maps:  # see proc(5)
+        for line in maps:
+            span, access, *_ = line.split(maxsplit=2)
+            start, end = (int(edge, 16) for edge in span.split("-"))
+            if start == address and access == "---p":
+                return end - start
+    return 0
+
+
+def _protect(address: int, size: int) -> bool:
+    """Make a mapping readable and writable, in pages of the smallest size. Answers whether the host did."""
+    host = ctypes.CDLL(None)
+    where = ctypes.c_void_p(address), ctypes.c_size_t(size)
+    # Of most memories one page is touched. A host that gives large pages unasked would take 16 to 512 times the memory.
+    host.madvise(*where, getattr(mmap, "MADV_NOHUGEPAGE", 15))
+    done: int = host.mprotect(*where, mmap.PROT_READ | mmap.PROT_WRITE)
+    return done == 0

@@ -26,7 +26,10 @@ def test_check(cli: Cli, tmp_path: Path) -> None:
     path = helpers.write_profile(tmp_path, '[run]\nname = "two"\n', one=helpers.TICKS, other=helpers.QUIET)
     done = cli("check", path)
     assert (done.code, done.err) == (0, "")
-    assert done.out == f"{path}: ok: 2 agents in 2 groups; wasmtime, round-robin, shared-memory, inline:1\n"
+    assert (
+        done.out
+        == f"{path}: ok: 2 agents in 2 groups; wasmtime (guarded memories), round-robin, shared-memory, inline:1\n"
+    )
     assert not (tmp_path / "runs").exists()
 
 
@@ -41,6 +44,7 @@ def test_check_as_json(cli: Cli, tmp_path: Path) -> None:
         "agents": 4,
         "groups": ["one", "other"],
         "engine": "wasmtime",
+        "memory_layout": "guarded",
         "scheduler": "round-robin",
         "transport": "shared-memory",
         "workers": "threads",

@@ -41,6 +41,8 @@ def test_json(cli: Cli) -> None:
     assert {"work", "agents", "bytes", "workers", "record", "engine", "rounds", "waves", "ns_per_turn"} <= set(found)
     assert {"turns_per_s", "ratio", "spread", "against", "phases_ns_per_turn", "python", "wasmtime"} <= set(found)
     assert {"machine", "digest"} <= set(found)
+    assert found["create_ns_per_agent"] > 0
+    assert (found["agent_bytes"], found["memory_layout"]) == (None, "guarded")
     assert (found["agents"], found["bytes"], found["ratio_of"]) == (10, 24, "wasmtime-py")
     assert found["against"][0]["times_as_fast"] == pytest.approx(1 / found["ratio"], rel=0.01)
 
@@ -58,8 +60,9 @@ def test_the_table(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines[4] == f"floor          left out: {floor.HINT}"
     assert re.match(r"wasmtime-py +[\d,.]+ +[\d,]+   [\d.]+, [\d.]+ to [\d.]+", lines[5])
     assert lines[7].startswith("ns a turn by phase: create ")
-    assert re.match("digest after 4 waves [0-9a-f]{64}$", lines[8])
-    assert lines[9].startswith("medians of 2 rounds; Wavelock ")
+    assert re.match(r"agents made in [\d.,]+ us each; guarded memories$", lines[8])
+    assert re.match("digest after 4 waves [0-9a-f]{64}$", lines[9])
+    assert lines[10].startswith("medians of 2 rounds; Wavelock ")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -61,10 +62,25 @@ def test_phases_share_the_time_of_a_run(cli: Cli, ticks: Path) -> None:
     assert found["phases_ns"]["turns"] > 0
 
 
+def test_what_agents_take_and_how_they_lie_is_told(cli: Cli, hello: Path) -> None:
+    many = cli("run", hello, "--json", "--set", "agents[0].count=5000", "--set", "limits.agents=5000").json
+    assert (many["agents_made"], many["memory_layout"]) == (5000, "dense")
+    assert 4096 < many["agent_bytes"] < 65536  # a page of its memory, and not all of that
+    few = cli("run", hello, "--json").json
+    assert (few["agents_made"], few["agent_bytes"], few["memory_layout"]) == (1, None, "guarded")
+    slow = cli("run", hello, "--json", "--engine", "reference").json
+    assert slow["memory_layout"] is None
+    said = cli("run", hello, "--profile-phases", "--set", "agents[0].count=1000").err
+    assert re.search(r"; wasmtime \(guarded memories\), round-robin", said)
+    assert re.search(r"^1,000 agents made, [\d.,]+ us each, [\d.]+ KiB of memory each$", said, re.MULTILINE)
+
+
 def test_phases_are_a_table_on_standard_error(cli: Cli, ticks: Path) -> None:
     done = cli("run", ticks, "--profile-phases")
     assert done.out == "tick\ntick\ntick\n"
-    rows = [line.split() for line in done.err.splitlines()[-len(PHASES) :]]
+    *lines, made = done.err.splitlines()
+    assert re.fullmatch(r"1 agents made, [\d.,]+ us each", made)
+    rows = [line.split() for line in lines[-len(PHASES) :]]
     assert [row[0] for row in rows] == list(PHASES)
     assert sum(float(row[2].rstrip("%")) for row in rows) == pytest.approx(100, abs=1)
 
@@ -74,7 +90,7 @@ def test_outputs_are_lines_and_the_rest_is_on_standard_error(cli: Cli, ticks: Pa
     assert done.code == 0
     assert done.out == "tick\ntick\ntick\n"
     lines = done.err.splitlines()
-    assert lines[0] == "ticks: 1 agents, seed 0; wasmtime, round-robin, shared-memory, inline:1"
+    assert lines[0] == "ticks: 1 agents, seed 0; wasmtime (guarded memories), round-robin, shared-memory, inline:1"
     assert lines[1].startswith("waves after 3 waves: 3 turns, 0 messages, 0 faults, fuel ")
     assert lines[2].startswith("digest ")
     assert lines[3] == f"run file {Path('runs') / 'ticks-0001.wavelock'} (wavelock replay, inspect, diff)"

@@ -81,7 +81,7 @@ def measure(options: Options, told: Callable[[str], None] = lambda _text: None) 
         told("starting wavelock")
         subject = stack.enter_context(Subject(job, profile, options.record))
         subject.run(DIGEST_WAVES)
-        digest = subject.digest
+        digest, making = subject.digest, subject.making
         waves = enough_waves(subject, options.measured_s)
         before = subject.phases_ns
         laps = _rounds(options.rounds, job, competitors, subject, waves, told)
@@ -91,7 +91,12 @@ def measure(options: Options, told: Callable[[str], None] = lambda _text: None) 
     result |= summary(laps, competitors)
     turns = sum(lap.turns for lap in laps)
     result["phases_ns_per_turn"] = {name: rounded(ns / turns) for name, ns in phases.items()}
-    result |= {"wavelock": VERSION, "python": platform.python_version(), "wasmtime": metadata.version("wasmtime")}
+    making["create_ns_per_agent"] = rounded(making["create_ns_per_agent"])
+    result |= making | {
+        "wavelock": VERSION,
+        "python": platform.python_version(),
+        "wasmtime": metadata.version("wasmtime"),
+    }
     return result | {"machine": describe_machine()}
 
 

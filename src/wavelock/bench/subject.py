@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 from wavelock.bench.children import Lap
 from wavelock.bench.works import Job, profile_text, write_modules
@@ -44,6 +44,16 @@ class Subject:
     def phases_ns(self) -> dict[str, int]:
         """Wall time of each phase so far."""
         return dict(self._runtime.phases.ns)
+
+    @property
+    def making(self) -> dict[str, Any]:
+        """What it took to make the agents: see `phases.PhaseTimes` and `events.RunStarted`."""
+        phases = self._runtime.phases
+        return {
+            "create_ns_per_agent": phases.ns["create"] / phases.made,
+            "agent_bytes": phases.agent_bytes,
+            "memory_layout": self._runtime.started.memory_layout,
+        }
 
     @property
     def digest(self) -> str:

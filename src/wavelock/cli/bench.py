@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from wavelock.bench import Options, measure
-from wavelock.cli.report import emit, one_line
+from wavelock.cli.report import cost_of_agents, emit, one_line
 from wavelock.core.errors import EXIT_DONE
 
 
@@ -72,6 +72,8 @@ def _show(found: Mapping[str, Any]) -> None:
     named = ", ".join(f"{name} {version}" for name, version in versions.items())
     machine = found["machine"]
     click.echo(f"\nns a turn by phase: {phases}")
+    layout = f"; {found['memory_layout']} memories" if found["memory_layout"] else ""
+    click.echo(f"agents made in {cost_of_agents(found['create_ns_per_agent'], found['agent_bytes'])}{layout}")
     click.echo(f"digest after {found['digest_waves']} waves {found['digest']}")
     click.echo(
         f"{_rounds(found['rounds'])}; Wavelock {found['wavelock']}, Python {found['python']}, {named}; "

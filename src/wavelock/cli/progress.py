@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import Final
 
-from wavelock.cli.report import one_line
+from wavelock.cli.report import engine_of, one_line
 from wavelock.core.abi import LOG_LEVELS
 from wavelock.core.events import AgentFault, RunEnded, RunStarted, WaveCommitted
 from wavelock.plugins import hookimpl
@@ -60,8 +60,8 @@ class PlainProgress(Progress):
     def wavelock_run_started(self, run: RunStarted) -> None:
         """One line of what runs, and one a model."""
         self._echo(
-            f"{run.name}: {run.agents:,} agents, seed {run.seed}; {run.engine}, {run.scheduler}, {run.transport}, "
-            f"{run.workers}:{run.worker_count}",
+            f"{run.name}: {run.agents:,} agents, seed {run.seed}; {engine_of(run)}, {run.scheduler}, "
+            f"{run.transport}, {run.workers}:{run.worker_count}",
             err=True,
         )
         for model in run.models:

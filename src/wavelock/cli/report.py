@@ -12,6 +12,8 @@ from typing import Any, Final
 import click
 
 from wavelock.core.errors import EXIT_ENVIRONMENT, EnvironmentFailure, ProfileError, WavelockError
+from wavelock.core.events import RunStarted
+from wavelock.core.units import format_bytes
 
 EXIT_INTERRUPTED: Final = 130
 """Ended at once by a second interrupt, as shells count it: 128 + SIGINT."""
@@ -49,6 +51,17 @@ def readable(data: bytes) -> str:
     except UnicodeDecodeError:
         return f"0x{data.hex()}"
     return text if all(char.isprintable() or char in "\n\t" for char in text) else f"0x{data.hex()}"
+
+
+def engine_of(run: RunStarted) -> str:
+    """A run's engine, with how it lays memories out where it has several ways: `wasmtime (dense memories)`."""
+    return f"{run.engine} ({run.memory_layout} memories)" if run.memory_layout else run.engine
+
+
+def cost_of_agents(create_ns: float, agent_bytes: float | None) -> str:
+    """What making an agent took: `6.1 us each, 6.5 KiB of memory each`."""
+    taken = f", {format_bytes(round(agent_bytes))} of memory each" if agent_bytes is not None else ""
+    return f"{create_ns / 1e3:,.1f} us each{taken}"
 
 
 def report_error(error: WavelockError, as_json: bool, code: int) -> int:

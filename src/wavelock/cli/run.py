@@ -8,7 +8,6 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -17,9 +16,10 @@ from typing import Any, Final
 import click
 
 from wavelock.cli.progress import make_progress
-from wavelock.cli.report import EXIT_INTERRUPTED, drop_output, emit, report_interrupt
+from wavelock.cli.report import EXIT_INTERRUPTED, cost_of_agents, drop_output, emit, engine_of, report_interrupt
 from wavelock.core.errors import EXIT_DONE, EXIT_FAULTS, UserError, WavelockError
 from wavelock.core.events import RunEnded, RunStarted
+from wavelock.core.phases import PhaseTimes
 from wavelock.core.profile import Profile
 from wavelock.core.profile_reader import DEFAULTS, build_profile, override, read_file, read_toml
 from wavelock.plugins.manager import Registry
@@ -122,7 +122,7 @@ def run(
     def show() -> None:
         progress.summary(result, elapsed_s)
         if profile_phases:
-            show_phases(runtime.phases.ns, result)
+            show_phases(runtime.phases, result)
 
     emit(_outcome(runtime, result, elapsed_s), as_json, show)
     return EXIT_FAULTS if fail_on_fault and result.faults else EXIT_DONE
@@ -204,24 +204,29 @@ def _outcome(runtime: Runtime, result: RunEnded, elapsed_s: float) -> dict[str, 
         "elapsed_s": round(elapsed_s, 6),
         "turns_per_s": round(result.turns / elapsed_s, 1) if elapsed_s else 0.0,
         "phases_ns": runtime.phases.ns,
+        "agents_made": runtime.phases.made,
+        "agent_bytes": runtime.phases.agent_bytes,
         **_chosen(started),
         "run_file": result.run_file,
     }
 
 
-def show_phases(phases_ns: Mapping[str, int], result: RunEnded) -> None:
-    """Where the time went, phase by phase, on standard error."""
-    whole = sum(phases_ns.values()) or 1
+def show_phases(phases: PhaseTimes, result: RunEnded) -> None:
+    """Where the time went, phase by phase, and what agents took, on standard error."""
+    whole = sum(phases.ns.values()) or 1
     click.echo(f"{'phase':<8} {'seconds':>9} {'share':>6} {'us a wave':>11} {'ns a turn':>11}", err=True)
-    for phase, ns in phases_ns.items():
+    for phase, ns in phases.ns.items():
         a_wave, a_turn = ns / 1e3 / max(result.waves, 1), ns / max(result.turns, 1)
         click.echo(f"{phase:<8} {ns / 1e9:>9.3f} {ns / whole:>6.1%} {a_wave:>11.1f} {a_turn:>11.1f}", err=True)
+    cost = cost_of_agents(phases.ns["create"] / max(phases.made, 1), phases.agent_bytes)
+    click.echo(f"{phases.made:,} agents made, {cost}", err=True)
 
 
 def _chosen(started: RunStarted) -> dict[str, Any]:
     """What a run was assembled from, as `run` and `check` report it."""
     return {
         "engine": started.engine,
+        "memory_layout": started.memory_layout,
         "scheduler": started.scheduler,
         "transport": started.transport,
         "workers": started.workers,
@@ -256,7 +261,7 @@ def check(
 
     def show() -> None:
         click.echo(
-            f"{profile}: ok: {started.agents} agents in {len(checked.agents)} groups; {started.engine}, ", nl=False
+            f"{profile}: ok: {started.agents} agents in {len(checked.agents)} groups; {engine_of(started)}, ", nl=False
         )
         click.echo(f"{started.scheduler}, {started.transport}, {started.workers}:{started.worker_count}")
         for model in started.models:

@@ -220,7 +220,7 @@ def assemble(profile: Profile, registry: Registry, sources: Sources) -> Parts:
         journal, path = journalled if journalled else (None, None)
         undo.pop_all()
     return Parts(
-        started=_started(profile, reports, path),
+        started=_started(profile, engine, reports, path),
         kernel=kernel,
         shards=shards,
         turns=_turns(
@@ -260,13 +260,14 @@ def _check_features(profile: Profile, engine: Engine) -> None:
         raise PluginError(f'engine.features: "{profile.engine.use}" has no {", ".join(missing)}; use another engine')
 
 
-def _started(profile: Profile, reports: Sequence[ModelReport], path: Path | None) -> RunStarted:
+def _started(profile: Profile, engine: Engine, reports: Sequence[ModelReport], path: Path | None) -> RunStarted:
     return RunStarted(
         name=profile.run.name,
         seed=profile.run.seed,
         waves=profile.run.waves,
         agents=sum(group.count for group in profile.agents),
         engine=profile.engine.use,
+        memory_layout=getattr(engine, "memory_layout", None),
         scheduler=profile.scheduler.use,
         transport=profile.transport.use,
         workers=profile.workers.use,

@@ -9,13 +9,18 @@ from wavelock.core.ports import ModelReport
 
 @dataclass(frozen=True)
 class RunStarted:
-    """A run that is about to begin. run_file: None where none is written. waves: the profile's bound, or None."""
+    """A run that is about to begin.
+
+    run_file: None where none is written. waves: the profile's bound, or None. memory_layout: how the engine lays out
+    the memories of so many agents, such as `dense`; None where it has one way only.
+    """
 
     name: str
     seed: int
     waves: int | None
     agents: int
     engine: str
+    memory_layout: str | None
     scheduler: str
     transport: str
     workers: str

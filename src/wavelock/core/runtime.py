@@ -165,7 +165,8 @@ class RunLoop:
             self._parts.shards.drop(drops)
         ids, groups = self._kernel.take_births()
         if len(ids):
-            self._kernel.set_capacities(ids, self._parts.shards.create(ids, groups))
+            with self.phases.making(len(ids)):
+                self._kernel.set_capacities(ids, self._parts.shards.create(ids, groups))
 
     def _collect(self) -> list[Answered]:
         return [answer for batch in self._kernel.due_batches() for answer in self._collect_batch(batch)]

@@ -71,6 +71,8 @@ class Engine(Protocol):
         in order; features: those of `features` that the profile asks for.
         """
 
+    # One that lays memories out in several ways also has `memory_layout: str`, the name of the one it took.
+
     def open_shard(self, groups: Sequence[GroupPlan], worker: int = 0) -> Shard:
         """A shard for agents of these groups. Called on the thread that will run it."""
 

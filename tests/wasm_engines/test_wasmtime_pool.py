@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 import wavelock
-from helpers import HELLO, QUIET, agent, write_profile
+from helpers import HELLO, INBOX, QUIET, agent, write_profile
 from wavelock.core.errors import EnvironmentFailure
 from wavelock.wasm_engines import wasmtime_pool
+from wavelock.wasm_engines.hub.shard import MADE_MANY
 
 ROOM = '[engine]\nmemory_layout = "dense"\n[limits]\nmemory = "%s"\n'
 """Agents have a page of 64 KiB each, and room for more."""
@@ -39,6 +40,19 @@ def test_agents_are_no_mappings_of_their_own(modules: dict[str, str], tmp_path: 
     with wavelock.Runtime(profile, record=False) as runtime:
         assert runtime.run().turns == 2000 * len(modules)
         assert mappings() < before + 500
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the mappings of a process are limited on Linux alone")
+def test_nor_are_those_that_take_the_place_of_one_that_grew(tmp_path: Path) -> None:
+    in_first_wave = f"(i64.eqz (i64.load (i32.const {INBOX})))"
+    grew = agent(f"(if {in_first_wave} (then (drop (memory.grow (i32.const 1))) unreachable)) (i32.const 0)")
+    path = write_profile(tmp_path, ROOM % "128 KiB", grew=grew)
+    profile = wavelock.load_profile(path, ["agents[0].count=5000", 'agents[0].restart="fresh"'])
+    before = mappings()
+    with wavelock.Runtime(profile, record=False) as runtime:
+        result = runtime.run()
+        assert (result.turns, result.faults) == (10_000, 5000)
+        assert mappings() < before + 2 * MADE_MANY + 500
 
 
 @pytest.mark.parametrize("grows", ["", "(drop (memory.grow (i32.const 0)))"])
@@ -72,7 +86,7 @@ def test_what_was_grown_is_kept_and_limited(tmp_path: Path) -> None:
     assert ran(path)[0] == digest
 
 
-@pytest.mark.parametrize("refusal", ["_reserved_from", "_protect"])
+@pytest.mark.parametrize("refusal", ["_reserved_from", "_host"])
 def test_a_host_that_makes_nothing_accessible_ahead_changes_nothing(
     refusal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ wasmtime's own fuel and NaN canonicalisation are off, and its stack limit is far
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 import wasmtime
@@ -48,6 +48,7 @@ class WasmtimeEngine:
         self._engine: wasmtime.Engine | None = None
         self._modules: dict[str, wasmtime.Module] = {}
         self._reservation, self._fixed = 0, False
+        self._make_accessible: Callable[[], object] = bool
         self._in_hub = False
         self._mailboxes: HubMailboxes | None = None
         self._couriers: dict[int, wasmtime.Module] = {}
@@ -87,7 +88,9 @@ class WasmtimeEngine:
             if self._engine is None:
                 config = self._config()
                 if self._is_pooled:
-                    self._engine = pooled_engine(config, self._agents, self._reservation)
+                    self._engine, pool = pooled_engine(config, self._agents, self._reservation)
+                    self._make_accessible = pool.make_accessible
+                    self._make_accessible()
                 else:
                     self._engine = wasmtime.Engine(config)
             return self._engine
@@ -138,7 +141,7 @@ class WasmtimeEngine:
         """See `interface.Engine`."""
         engine, modules = self._opened(), [self._module(plan) for plan in groups]
         if self._mailboxes is not None:
-            return HubShard(self._mailboxes, self._courier, groups, modules, worker)
+            return HubShard(self._mailboxes, self._courier, groups, modules, worker, self._make_accessible)
         return LoopShard(groups, lambda group: alone(engine, modules[group], groups[group]))
 
     def mailboxes(self, homes: Homes) -> Mailboxes:

@@ -2,8 +2,8 @@
 
 wasmtime makes of a pool's mapping just as much accessible as each memory has. Where memories may grow, that leaves two
 mappings an agent, and Linux allows a process some 65,000. So there all of a pool is made accessible at once, which
-takes the host nothing until it is written to. Nothing relies on what is not accessible: compiled code compares every
-address with the length of the memory (see `WasmtimeEngine`).
+takes the host nothing until it is written to, and again after places were used anew. Nothing relies on what is not
+accessible: compiled code compares every address with the length of the memory (see `WasmtimeEngine`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,28 @@ _NO_RESERVE: Final = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "l
 _PROBE: Final = '(module (memory (export "memory") 0))'
 
 
-def pooled_engine(config: wasmtime.Config, agents: int, reservation: int) -> wasmtime.Engine:
+class PoolMemory:
+    """The memories of a pool that nothing was taken from yet."""
+
+    def __init__(self, engine: wasmtime.Engine, size: int) -> None:
+        self._size = size
+        self._address = _first_memory(engine) if sys.platform == "linux" else 0
+        if _reserved_from(self._address) < size:
+            self._address = 0
+        elif self._address:
+            # Of most memories one page is touched. A host that gives large pages unasked would take many times that.
+            _host("madvise", self._address, size, getattr(mmap, "MADV_NOHUGEPAGE", 15))
+
+    def make_accessible(self) -> bool:
+        """Make all of it accessible, as one mapping. Answers whether that was done.
+
+        It is not where mappings are not counted (macOS, Windows), nor where the host does not let so much be accessible
+        (strict overcommitment, a limit of the process): then wasmtime does it for each memory, as far as it goes.
+        """
+        return self._address != 0 and _host("mprotect", self._address, self._size, mmap.PROT_READ | mmap.PROT_WRITE)
+
+
+def pooled_engine(config: wasmtime.Config, agents: int, reservation: int) -> tuple[wasmtime.Engine, PoolMemory]:
     """An engine that takes instances and memories from one pool each: one mapping for all.
 
     agents: that can be alive at once. reservation: bytes of address space for the memory of each. Raises
@@ -63,23 +84,15 @@ def pooled_engine(config: wasmtime.Config, agents: int, reservation: int) -> was
     ffi.wasmtime_pooling_allocation_strategy_set(config.ptr(), pool)
     ffi.wasmtime_pooling_allocation_config_delete(pool)
     engine = wasmtime.Engine(config)
-    make_accessible(engine, instances * reservation)
-    return engine
+    return engine, PoolMemory(engine, instances * reservation)
 
 
-def make_accessible(engine: wasmtime.Engine, size: int) -> bool:
-    """Make all memories of a pool that nothing was taken from accessible. Answers whether that was done.
-
-    It is not where mappings are not counted (macOS, Windows), nor where the host does not let so much be accessible
-    (strict overcommitment, a limit of the process): then wasmtime does it for each memory, as far as it goes.
-    """
-    if sys.platform != "linux":
-        return False
+def _first_memory(engine: wasmtime.Engine) -> int:
+    """The address of the first place of an engine's pool, which a module without a page of memory is given."""
     with wasmtime.Store(engine) as store:
         memory = wasmtime.Instance(store, wasmtime.Module(engine, _PROBE), []).exports(store)["memory"]
         assert isinstance(memory, wasmtime.Memory)
-        first = ctypes.cast(memory.data_ptr(store), ctypes.c_void_p).value or 0
-        return _reserved_from(first) >= size and _protect(first, size)
+        return ctypes.cast(memory.data_ptr(store), ctypes.c_void_p).value or 0
 
 
 def _check_address_space(memories: int, tables: int) -> None:
@@ -103,6 +116,8 @@ def _check_address_space(memories: int, tables: int) -> None:
 
 def _reserved_from(address: int) -> int:
     """The size of the mapping that begins at an address, has no content and may not be accessed; 0 if there is none."""
+    if not address:
+        return 0
     with Path("/proc/self/maps").open(encoding="ascii", errors="replace") as maps:  # see proc(5)
         for line in maps:
             span, access, *_ = line.split(maxsplit=2)
@@ -112,11 +127,7 @@ def _reserved_from(address: int) -> int:
     return 0
 
 
-def _protect(address: int, size: int) -> bool:
-    """Make a mapping readable and writable, in pages of the smallest size. Answers whether the host did."""
-    host = ctypes.CDLL(None)
-    where = ctypes.c_void_p(address), ctypes.c_size_t(size)
-    # Of most memories one page is touched. A host that gives large pages unasked would take 16 to 512 times the memory.
-    host.madvise(*where, getattr(mmap, "MADV_NOHUGEPAGE", 15))
-    done: int = host.mprotect(*where, mmap.PROT_READ | mmap.PROT_WRITE)
+def _host(name: str, address: int, size: int, value: int) -> bool:
+    """Call a function of the system's library about a mapping. Answers whether it did what it was asked."""
+    done: int = getattr(ctypes.CDLL(None), name)(ctypes.c_void_p(address), ctypes.c_size_t(size), value)
     return done == 0

@@ -202,15 +202,17 @@ class Kernel:
 
     def take_births(self) -> tuple[U32Array, U32Array]:
         """Ids and groups of the agents to be created before this wave's turns."""
+        if not self.effects.births:
+            return _NOBODY, _NOBODY
         births = [np.arange(first, first + count, dtype=np.uint32) for first, count in self.effects.births]
         self.effects.births.clear()
-        if not births:
-            return _NOBODY, _NOBODY
         ids = self.population.alive(np.concatenate(births))
         return ids, self.population.groups_of(ids)
 
     def take_drops(self) -> U32Array:
         """Ids of the agents whose instances are needed no more."""
+        if not self.effects.drops:
+            return _NOBODY
         drops = np.array(self.effects.drops, np.uint32)
         self.effects.drops.clear()
         return drops

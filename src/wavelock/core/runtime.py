@@ -221,10 +221,10 @@ class RunLoop:
             fuel=record.total_fuel,
             live=self._kernel.population.live,
             faults=tuple(
-                AgentFault(wave, name(row.agent), Fault(row.fault).label, row.detail) for row in record.faults
+                [AgentFault(wave, name(row.agent), Fault(row.fault).label, row.detail) for row in record.faults]
             ),
-            outputs=tuple(Output(wave, name(row.agent), row.tag, row.payload) for row in record.outputs),
-            logs=tuple(LogLine(wave, name(row.agent), row.level, row.text) for row in record.logs),
+            outputs=tuple([Output(wave, name(row.agent), row.tag, row.payload) for row in record.outputs]),
+            logs=tuple([LogLine(wave, name(row.agent), row.level, row.text) for row in record.logs]),
         )
 
     def run(self, waves: int | None = None) -> RunEnded:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from enum import IntEnum
-from typing import NamedTuple, Protocol, cast
+from typing import Final, NamedTuple, Protocol, cast
 
 import msgspec
 import numpy as np
@@ -93,6 +93,9 @@ class Message(NamedTuple):
     parts: Sequence[Bytes]
 
 
+_DONE: Final = Message(Reply.DONE, 0, ())
+
+
 class Turns(NamedTuple):
     """The outcome of a plan, in plan order. outboxes: one after the other, in any number of pieces.
 
@@ -157,7 +160,7 @@ class ShardService:
     def __init__(self, open_shard: OpenShard) -> None:
         self._open_shard = open_shard
         self._shard: Shard | None = None
-        self._handlers = {
+        self._handlers: dict[int, Callable[[int, memoryview], Message]] = {
             Request.OPEN: self._open,
             Request.CREATE: self._create,
             Request.RUN: self._run,
@@ -172,7 +175,7 @@ class ShardService:
     def handle(self, kind: int, count: int, body: memoryview) -> Message:
         """Answer one request. Never raises: what goes wrong is a FAILED reply."""
         try:
-            return self._handlers[Request(kind)](count, body)
+            return self._handlers[kind](count, body)
         except Exception as error:
             if not isinstance(error, errors.WavelockError):
                 _log.exception("request %s failed", kind)
@@ -180,7 +183,7 @@ class ShardService:
 
     def _open(self, worker: int, body: memoryview) -> Message:
         self._shard = self._open_shard(msgspec.msgpack.decode(body, type=list[GroupPlan]), worker)
-        return Message(Reply.DONE, 0, ())
+        return _DONE
 
     def _create(self, count: int, body: memoryview) -> Message:
         ids, groups = np.frombuffer(body, "<u4", 2 * count).reshape(2, count)
@@ -194,15 +197,15 @@ class ShardService:
 
     def _turns(self, _count: int, _body: memoryview) -> Message:
         cast("SharingShard", self._opened).take_turns()
-        return Message(Reply.DONE, 0, ())
+        return _DONE
 
     def _attend(self, _count: int, _body: memoryview) -> Message:
         cast("SharingShard", self._opened).attend()
-        return Message(Reply.DONE, 0, ())
+        return _DONE
 
     def _drop(self, count: int, body: memoryview) -> Message:
         self._opened.drop(np.frombuffer(body, "<u4", count))
-        return Message(Reply.DONE, 0, ())
+        return _DONE
 
     def _capture(self, count: int, body: memoryview) -> Message:
         states = self._opened.capture(np.frombuffer(body, "<u4", count))
@@ -212,13 +215,13 @@ class ShardService:
     def _restore(self, count: int, body: memoryview) -> Message:
         ids, groups, lengths = np.frombuffer(body, "<u4", 3 * count).reshape(3, count)
         self._opened.restore(ids, groups, split(lengths, body[12 * count :]))
-        return Message(Reply.DONE, 0, ())
+        return _DONE
 
     def _close(self, _count: int, _body: memoryview) -> Message:
         if self._shard is not None:
             self._shard.close()
             self._shard = None
-        return Message(Reply.DONE, 0, ())
+        return _DONE
 
     @property
     def _opened(self) -> Shard:

@@ -9,7 +9,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -31,6 +31,8 @@ from wavelock.core.shard import (
     run_request,
     split,
 )
+
+_TAKE_TURNS: Final = Message(Request.TURNS, 0, ())
 
 
 class Incoming(Protocol):
@@ -146,7 +148,7 @@ class ShardSet:
 
     def take_turns(self, workers: Sequence[int]) -> None:
         """Let these workers take the turns that their mailboxes have for them."""
-        self._ask({worker: Message(Request.TURNS, 0, ()) for worker in workers}, Reply.DONE)
+        self._ask(dict.fromkeys(workers, _TAKE_TURNS), Reply.DONE)
 
     def capture(self, ids: U32Array) -> list[bytes]:
         """The states of agents between two turns, in order of `ids`."""

@@ -228,7 +228,7 @@ class HubMailboxes:
 
     @hashing.setter
     def hashing(self, hashing: bool) -> None:
-        self.wave.hashing = hashing
+        self.wave.hash_outboxes(hashing)
 
     def share(self, plan: U32Array, header: WaveHeader, parts: Sequence[Part]) -> None:
         """See `core.turns.SharingMailboxes`."""
@@ -304,7 +304,8 @@ class HubMailboxes:
 
     def pack(self, plan: U32Array, wave: int, time_ns: int, entropy: int) -> Packed:
         """See `Mailboxes`."""
-        count, words = self.wave.take_plan(plan), self._words
+        self.wave.take_plan(plan)
+        words = self._words
         inboxes = self.hub.need("inboxes", self._call["inbox_bytes"]()).data
         words[_AT] = 0
         self.wave.tell_header(WaveHeader(wave, time_ns, entropy))
@@ -313,7 +314,7 @@ class HubMailboxes:
             agent = int(plan[words[_TURN]])
             bounced.append((agent, self.hub.letter(self._box_words[_STRIDE * agent])[1]))
             self._call["take_first"](agent)
-        return Packed(self.hub.array("lengths")[:count].copy(), inboxes[: words[_AT]], bounced)
+        return Packed(self.wave.columns.lengths.copy(), inboxes[: words[_AT]], bounced)
 
     def commit(self, plan: U32Array, turns: Turns, wave: int) -> Commit:
         """See `Mailboxes`."""
@@ -326,9 +327,10 @@ class HubMailboxes:
 
     def _take_turns(self, plan: U32Array, turns: Turns) -> None:
         """Bring turns to the hub that were taken elsewhere."""
-        hub, count = self.hub, self.wave.take_plan(plan)
-        hub.need("faults", count)[:count] = turns.faults.view(np.uint32)
-        hub.need("lengths", count)[:count] = turns.outbox_bytes
+        self.wave.take_plan(plan)
+        hub = self.hub
+        self.wave.columns.signed[0][:] = turns.faults
+        self.wave.columns.lengths[:] = turns.outbox_bytes
         data = b"".join(turns.outboxes)
         hub.need("outboxes", len(data))[: len(data)] = np.frombuffer(data, np.uint8)
         self._call["survey_all"](hub.address("outboxes"))

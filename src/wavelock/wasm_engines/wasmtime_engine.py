@@ -6,7 +6,7 @@ wasmtime's own fuel and NaN canonicalisation are off, and its stack limit is far
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import wasmtime
@@ -26,7 +26,7 @@ from wavelock.wasm_engines.hub.shard import HubShard
 from wavelock.wasm_engines.loop import LoopShard
 from wavelock.wasm_engines.wasmtime_instance import alone
 from wavelock.wasm_engines.wasmtime_modules import compiled, trust
-from wavelock.wasm_engines.wasmtime_pool import pooled_engine
+from wavelock.wasm_engines.wasmtime_pool import PoolMemory, pooled_engine
 
 GUARDED_AGENTS: Final = 4096
 """Above this many agents `auto` takes the dense layout: address space and mappings run out some way past 10,000."""
@@ -48,7 +48,7 @@ class WasmtimeEngine:
         self._engine: wasmtime.Engine | None = None
         self._modules: dict[str, wasmtime.Module] = {}
         self._reservation, self._fixed = 0, False
-        self._make_accessible: Callable[[], object] = bool
+        self._pool: PoolMemory | None = None
         self._in_hub = False
         self._mailboxes: HubMailboxes | None = None
         self._couriers: dict[int, wasmtime.Module] = {}
@@ -88,9 +88,7 @@ class WasmtimeEngine:
             if self._engine is None:
                 config = self._config()
                 if self._is_pooled:
-                    self._engine, pool = pooled_engine(config, self._agents, self._reservation)
-                    self._make_accessible = pool.make_accessible
-                    self._make_accessible()
+                    self._engine, self._pool = pooled_engine(config, self._agents, self._reservation, fixed=self._fixed)
                 else:
                     self._engine = wasmtime.Engine(config)
             return self._engine
@@ -141,7 +139,7 @@ class WasmtimeEngine:
         """See `interface.Engine`."""
         engine, modules = self._opened(), [self._module(plan) for plan in groups]
         if self._mailboxes is not None:
-            return HubShard(self._mailboxes, self._courier, groups, modules, worker, self._make_accessible)
+            return HubShard(self._mailboxes, self._courier, groups, modules, worker, self._pool)
         return LoopShard(groups, lambda group: alone(engine, modules[group], groups[group]))
 
     def mailboxes(self, homes: Homes) -> Mailboxes:
@@ -173,6 +171,8 @@ class WasmtimeEngine:
                 module.close()
             self._modules.clear()
             self._couriers.clear()
+            if self._pool is not None:
+                self._pool.close()
             if self._engine is not None:
                 self._engine.close()
                 self._engine = None

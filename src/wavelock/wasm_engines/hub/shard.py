@@ -38,14 +38,13 @@ from wavelock.wasm_engines.hub.memory import PAGE_BYTES, Part
 from wavelock.wasm_engines.loop import AgentState, Buffers, Failure, bad_result, check_record, read_state, trapped
 from wavelock.wasm_engines.wasmtime_calls import Call, find_export, function_of
 from wavelock.wasm_engines.wasmtime_instance import WasmtimeInstance, no_instance, trap_of
+from wavelock.wasm_engines.wasmtime_pool import PoolMemory
 
 _ABSENT, _BAD_RESULT = 10, 11
 _LOOPS: Final = ("turns", "serve")
 """The functions of hub.c in which agents take turns."""
 SPARED: Final = 16
 """So many instances may be over before their store is given up, however few are alive."""
-MADE_MANY: Final = 1024
-"""Places of a pool that are used anew leave up to two mappings each, until it is made accessible again."""
 _MOST: Final = 1 << 30
 _STARTED_BYTES: Final = 32
 
@@ -60,11 +59,11 @@ class HubShard:
         groups: Sequence[GroupPlan],
         modules: Sequence[wasmtime.Module],
         worker: int,
-        made_many: Callable[[], object],
+        pool: PoolMemory | None,
     ) -> None:
         """courier: the compiled one for so many agents. worker: the number of the one that has this shard.
 
-        made_many: called whenever `MADE_MANY` instances were made.
+        pool: what memories are taken from, in the dense layout.
         """
         self._mailboxes = mailboxes
         self._hub, self._wave = mailboxes.hub, mailboxes.wave
@@ -75,7 +74,7 @@ class HubShard:
         self._held = Held()
         self._failed: dict[int, Failure] = {}
         self._over = 0
-        self._made_many, self._made = made_many, 0
+        self._pool = pool
         self._out = Part(self._hub.memory, np.uint8)
         self._out.need(1)
         self._worker = self._hub.rows[worker : worker + 1]
@@ -206,10 +205,8 @@ class HubShard:
         traps ends the courier with it: another one is made, which starts those that come behind.
         """
         self._over += size  # until they are admitted
-        self._made += size
-        if self._made >= MADE_MANY:
-            self._made_many()
-            self._made = 0
+        if self._pool is not None:
+            self._pool.made(size)
         left = list(range(size)) if start else []
         outcomes: list[bytes | int] = [b""] * size
         self._budget[0] = self._groups[group].fuel_per_turn

@@ -304,6 +304,8 @@ def test_sizes_are_written_into_the_form(cli: Cli, agent: Path, tmp_path: Path) 
     assert cli("module", "rewrite", agent, "-o", "small.wasm", "--memory", "2 MiB", "--stack", "64 KiB").code == 0
     options = FormOptions(memory_pages=32, stack_bytes=65536)
     assert (tmp_path / "small.wasm").read_bytes() == rewrite_module(agent.read_bytes(), "a", options).module
+    larger = FormOptions(memory_pages=33, stack_bytes=65536)
+    assert (tmp_path / "small.wasm").read_bytes() != rewrite_module(agent.read_bytes(), "a", larger).module
 
 
 def test_any_module_can_have_its_form(cli: Cli, plain: Path, tmp_path: Path) -> None:

@@ -163,4 +163,5 @@ def test_restoring_a_memory_grows_it_without_a_charge() -> None:
     running.raw("wavelock:budget", 0)
     assert running.raw("wavelock:grow", 3) == (1,)
     assert running.raw("wavelock:left") == (0,)
+    assert running.raw("wavelock:grow", 1) == (MINUS_ONE,)
     assert running.call("size", fuel=PLENTY).results == (4,)

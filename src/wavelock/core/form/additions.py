@@ -21,6 +21,7 @@ from wavelock.core.form.types import FunctionType
 _GLOBALS: Final = ("fuel", "depth", "refused", "fault")
 """What a turn writes lies together: to look at the first and the last of it is to look at all."""
 _CHECK: Final = "global.get fuel i64.const 0 i64.lt_s if void call out_of_fuel unreachable end"
+_PAST_LIMIT: Final = "memory.size i64.extend_i32_u local.get 0 i64.extend_i32_u i64.add i64.const MOST_PAGES i64.gt_u"
 _HELPERS: Final[Mapping[str, Helper]] = {
     "out_of_fuel": Helper(
         b"", b"", b"", "i64.const 0 global.set fuel i32.const FUEL global.set fault unreachable"
@@ -45,9 +46,9 @@ _HELPERS: Final[Mapping[str, Helper]] = {
     ),
     "grow": Helper(
         b"\x7f", b"\x7f", b"",
-        """
+        f"""
         local.get 0 i64.extend_i32_u i64.const PAGE_UNITS i64.mul call charge
-        memory.size i64.extend_i32_u local.get 0 i64.extend_i32_u i64.add i64.const MOST_PAGES i64.gt_u
+        {_PAST_LIMIT}
         if void
           i32.const 1 global.set refused
           i32.const -1 return
@@ -76,7 +77,11 @@ _HELPERS: Final[Mapping[str, Helper]] = {
         local.get 1
         """,
     ),
-    "grow_freely": Helper(b"\x7f", b"\x7f", b"", "local.get 0 memory.grow", reserved.GROW),
+    "grow_freely": Helper(
+        b"\x7f", b"\x7f", b"",
+        f"{_PAST_LIMIT} if void i32.const -1 return end local.get 0 memory.grow",
+        reserved.GROW,
+    ),
     "budget": Helper(
         b"\x7e", b"", b"",
         """

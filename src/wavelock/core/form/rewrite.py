@@ -22,6 +22,7 @@ from wavelock.core.form.function import FunctionPass
 from wavelock.core.form.module import Module
 from wavelock.core.form.options import FormOptions
 from wavelock.core.form.reserved import PREFIX
+from wavelock.core.form.rewritten import MemorySize
 from wavelock.core.form.sniff import MAGIC, VERSION
 from wavelock.core.form.state import StateLayout
 from wavelock.core.form.types import FunctionType
@@ -32,17 +33,13 @@ _BRANCH_HINTS: Final = "metadata.code.branch_hint"
 
 @dataclass(frozen=True)
 class Written:
-    """The outcome of the pass.
-
-    features: those that the code needs; segments: how many charge fuel; most_pages: what the memory may grow to, None
-    where nothing in the code grows it.
-    """
+    """The outcome of the pass. features: those that the code needs; segments: how many charge fuel."""
 
     data: bytes
     features: frozenset[str]
     segments: int
     layout: StateLayout
-    most_pages: int | None
+    memory: MemorySize
 
 
 def write_module(module: Module, options: FormOptions, *, abi: bool) -> Written:
@@ -118,8 +115,9 @@ def _write(module: Module, options: FormOptions, abi: bool, *, probing: bool) ->
             hints.append(_branch_hints(walk))
         segments += walk.meter.segments
         needed |= walk.features()
-    most_pages = additions.most_pages if additions.memory_grows else None
-    return Written(_join(module, additions, bodies, hints), frozenset(needed), segments, additions.layout, most_pages)
+    data, first = _join(module, additions, bodies, hints), module.memories[0].minimum if module.memories else 0
+    memory = MemorySize(first, additions.most_pages if additions.memory_grows else first)
+    return Written(data, frozenset(needed), segments, additions.layout, memory)
 
 
 def _check_locals(walk: FunctionPass) -> None:
@@ -197,5 +195,5 @@ def _tables(module: Module, additions: Additions) -> Iterator[bytes]:
 
 
 def _memory(module: Module) -> bytes:
-    """Without a maximum, as the helper `grow` keeps to it."""
+    """Without a maximum, as the helpers that grow it keep to it."""
     return b"\x01\x00" + unsigned(module.memories[0].minimum)

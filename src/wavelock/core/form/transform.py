@@ -11,7 +11,7 @@ from wavelock.core.form.module import Module
 from wavelock.core.form.names import function_name
 from wavelock.core.form.options import FormOptions
 from wavelock.core.form.rewrite import Written, refusals, write_module
-from wavelock.core.form.rewritten import Extern, MemorySize, ModuleInfo, Rewritten, StateSizes
+from wavelock.core.form.rewritten import Extern, ModuleInfo, Rewritten, StateSizes
 from wavelock.core.form.sections import frame, read_sections
 from wavelock.core.form.sniff import check_header
 
@@ -32,7 +32,7 @@ def transform(data: bytes, name: str, options: FormOptions, *, abi: bool) -> Rew
         raise ModuleError(f"{name}: {_described(error, module)}") from None
     layout = written.layout
     sizes = StateSizes(layout.words, layout.tables, layout.table_types)
-    return Rewritten(written.data, _info(module, written), written.segments, sizes, _memory(module, written))
+    return Rewritten(written.data, _info(module, written), written.segments, sizes, written.memory)
 
 
 def survey(data: bytes, name: str, options: FormOptions) -> list[str]:
@@ -55,11 +55,6 @@ def _described(error: FormError, module: Module | None) -> str:
     if found is None:
         return str(error)
     return f"function {error.function} ({shown(found)}), {at(error.offset)}: {error.what}"
-
-
-def _memory(module: Module, written: Written) -> MemorySize:
-    first = module.memories[0].minimum if module.memories else 0
-    return MemorySize(first, first if written.most_pages is None else written.most_pages)
 
 
 def _info(module: Module, written: Written) -> ModuleInfo:

@@ -329,7 +329,7 @@ class HubMailboxes:
         """Bring turns to the hub that were taken elsewhere."""
         self.wave.take_plan(plan)
         hub = self.hub
-        self.wave.columns.signed[0][:] = turns.faults
+        self.wave.columns.faults[:] = turns.faults
         self.wave.columns.lengths[:] = turns.outbox_bytes
         data = b"".join(turns.outboxes)
         hub.need("outboxes", len(data))[: len(data)] = np.frombuffer(data, np.uint8)

@@ -26,11 +26,11 @@ class _Columns:
 
     def __init__(self, hub: HubInstance, count: int, *, hashing: bool) -> None:
         self.count = count
-        self.plan, self.lengths, self.outs, self.marks, self.faults, self.details, self.fuel = (
-            hub.need(name, count)[:count] for name in ("plan", "lengths", "outs", "marks", "faults", "details", "fuel")
+        self.plan, self.lengths, self.outs, self.marks, self.fuel = (
+            hub.need(name, count)[:count] for name in ("plan", "lengths", "outs", "marks", "fuel")
         )
+        self.faults, self.details = (hub.need(name, count)[:count].view(np.int32) for name in ("faults", "details"))
         self.hashes: U32Array | None = hub.need("hashes", count)[:count] if hashing else None
-        self.signed = self.faults.view(np.int32), self.details.view(np.int32)
 
 
 class HubWave:
@@ -100,7 +100,7 @@ class HubWave:
         else:
             whole = hub.memory.view(0, PAGES * PAGE_BYTES).data
             pieces = [gather(whole, columns.outs.astype(np.uint64), columns.lengths)]
-        return Turns(columns.fuel, *columns.signed, columns.lengths, pieces, columns.hashes)
+        return Turns(columns.fuel, columns.faults, columns.details, columns.lengths, pieces, columns.hashes)
 
     @property
     def marks(self) -> int:
@@ -139,6 +139,6 @@ class HubWave:
     def failed(self, place: int, fault: int, detail: int, fuel: int) -> None:
         """The outcome of a turn that failed."""
         columns = self.columns
-        columns.signed[0][place], columns.signed[1][place] = fault, detail
+        columns.faults[place], columns.details[place] = fault, detail
         columns.fuel[place], columns.lengths[place], columns.outs[place] = fuel, 0, 0
         columns.marks[place] = FAILED
